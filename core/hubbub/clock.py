@@ -1,0 +1,20 @@
+"""The one wall clock. Waits use Trio's own clock; timestamps and deadlines that are kept use this."""
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Anything that tells the time; tests pass one they can move."""
+
+    def now(self) -> int:
+        """Milliseconds since the Unix epoch."""
+        ...
+
+
+class SystemClock:
+    """The machine's wall clock."""
+
+    def now(self) -> int:
+        """Milliseconds since the Unix epoch."""
+        return time.time_ns() // 1_000_000

@@ -1,0 +1,1 @@
+"""Engines keep queues, streams and documents; `contract` says what every engine promises."""

@@ -1,0 +1,420 @@
+"""What an engine is: queues with leases, streams, documents, and commits to wait for.
+
+The bus and its sessions know an engine only through this module. Calls that another machine may
+have to answer are asynchronous; `enqueue` and `append` start at once and return a `Commit`, so a
+turn of the loop hands over many messages and waits once. An engine decides every lease: who holds
+a message, until when, and which receipt still counts (the fencing token).
+
+All times are integer milliseconds: points since the Unix epoch, durations plain.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from enum import Enum
+from typing import Literal, Protocol
+
+import msgspec
+
+from ..message import Message
+
+DEFAULT_REALM = "default"
+"""The realm of AMQP's virtual host `/` and of AWS account 000000000000."""
+
+
+class Commit(Protocol):
+    """The promise that what was handed over is kept; shared by all who are in the same batch."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the batch is on disk already (True at once where nothing had to be kept)."""
+        ...
+
+    async def wait(self) -> None:
+        """Return when it is kept.
+
+        Raises:
+            UnavailableError: the store could not write it.
+        """
+        ...
+
+
+class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything about a queue that its owner may choose. Any of it may change while in use.
+
+    * `durable`: the queue and its durable messages survive a restart.
+    * `owner`: a queue that only this owner's sessions may use and that goes with it; None: shared.
+    * `auto_delete`: goes when its last consumer has left.
+    * `expires`: idle time (no consumer, no receive, no redeclaration) after which it goes.
+    * `lease`: how long a timed lease lasts where the receiver names no time.
+    * `delay`: hides every message that names no delay of its own.
+    * `retention`: age at which a message is dropped for good (SQS's retention period).
+    * `message_ttl`: age at which a message expires, and is dead-lettered if there is where to.
+    * `max_length`, `max_bytes`: waiting messages and their bytes; `overflow` says what gives.
+    * `max_message_bytes`: a longer one is refused.
+    * `max_in_flight`: leased messages at a time.
+    * `max_receives`: the receive that would pass it dead-letters the message instead.
+    * `dead_letter`: address where rejected, expired, overflowing and undeliverable messages go.
+    * `priorities`: the highest priority told apart; 0 means arrival order alone.
+    * `fifo`: order and one lease at a time per group; deduplication by id.
+    * `content_dedup`: a message without deduplication id takes the SHA-256 of its body.
+    * `dedup_scope`: whether the same id in two groups is the same message ("queue") or not.
+    * `dedup_window`: how long an id is remembered.
+    * `single_active`: one consumer at a time; the next takes over when it leaves.
+    * `labels`: what a protocol keeps with the queue and the engine need not understand.
+    """
+
+    durable: bool = True
+    owner: str | None = None
+    auto_delete: bool = False
+    expires: int | None = None
+    lease: int = 30_000
+    delay: int = 0
+    retention: int | None = None
+    message_ttl: int | None = None
+    max_length: int | None = None
+    max_bytes: int | None = None
+    overflow: Literal["drop-head", "reject", "reject-dead-letter"] = "drop-head"
+    max_message_bytes: int | None = None
+    max_in_flight: int | None = None
+    max_receives: int | None = None
+    dead_letter: str | None = None
+    priorities: int = 0
+    fifo: bool = False
+    content_dedup: bool = False
+    dedup_scope: Literal["queue", "group"] = "queue"
+    dedup_window: int = 300_000
+    single_active: bool = False
+    labels: dict[str, str] = {}
+
+
+class QueueCounts(msgspec.Struct, frozen=True):
+    """Exact counts at one moment. `oldest` is when the oldest waiting message was published."""
+
+    visible: int
+    in_flight: int
+    delayed: int
+    bytes: int
+    consumers: int
+    oldest: int | None
+
+
+class Receipt(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What settles a lease: the queue's number, the message's id there, and the fencing token.
+
+    Tokens rise with every lease of an engine, over restarts too. A receipt counts while nobody has
+    received the message since.
+    """
+
+    queue: int
+    message: int
+    token: int
+
+
+class Delivery(msgspec.Struct, gc=False):
+    """One message as one receiver got it, under a lease.
+
+    * `queue`: name of the queue; `receipt`: what settles it.
+    * `receives`: how often it has been received, this time included.
+    * `redelivered`: somebody received it before.
+    * `first_received`: when it was received for the first time.
+    * `deadline`: when the lease ends by itself; None: held until its owner settles or leaves.
+    * `tag`: the owner's own number for it (an MQTT packet identifier); kept with the lease.
+    """
+
+    queue: str
+    message: Message
+    receipt: Receipt
+    receives: int
+    redelivered: bool
+    first_received: int
+    deadline: int | None
+    tag: int = 0
+
+
+class Outcome(Enum):
+    """What becomes of a leased message."""
+
+    ACCEPT = "accept"
+    """It is done with: gone."""
+    RELEASE = "release"
+    """Back to its place, at once; counts as received."""
+    REJECT = "reject"
+    """To the dead-letter address, else gone."""
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """The answer to a batch of settlements.
+
+    `failed` has the indexes of receipts that no longer count (settled, expired and received by
+    somebody else, or never given); `commit` is kept when the others are.
+    """
+
+    failed: tuple[int, ...]
+    commit: Commit
+
+
+class Enqueued(msgspec.Struct, frozen=True):
+    """What became of a batch of messages sent to one queue.
+
+    `refused` maps an index to the reason the queue refused it; `duplicates` maps an index to the
+    id of the message it repeats. All others are in the queue, kept when `commit` is.
+    """
+
+    commit: Commit
+    refused: dict[int, str]
+    duplicates: dict[int, int]
+
+
+class Window:
+    """A bound on deliveries that are not settled yet, shared by the consumptions given it.
+
+    AMQP's prefetch (per consumer, per channel) and MQTT's receive maximum are windows. `limit`
+    None means no bound. Change it with `resize`.
+    """
+
+    __slots__ = ("limit", "used", "waiting")
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self.used = 0
+        self.waiting: list[Callable[[], None]] = []
+        """Called, and forgotten, when room appears: set by queues that had to stop."""
+
+    @property
+    def room(self) -> int:
+        """Deliveries that may be made now."""
+        return 1 << 30 if self.limit is None else self.limit - self.used
+
+    def resize(self, limit: int | None) -> None:
+        """Change the bound; a wider one takes effect at once."""
+        self.limit = limit
+        self.wake()
+
+    def give_back(self, count: int = 1) -> None:
+        """Note that `count` deliveries are settled."""
+        self.used -= count
+        if self.waiting:
+            self.wake()
+
+    def wake(self) -> None:
+        """Let those who wait for room try again."""
+        waiting, self.waiting = self.waiting, []
+        for resume in waiting:
+            resume()
+
+
+class ConsumerTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """How a push consumer takes messages.
+
+    * `owner`: whose leases they are. Leases of an owner outlive the consumption until released.
+    * `lease`: how long each lasts; None: held.
+    * `windows`: every one of them must have room.
+    * `settled`: deliveries count as accepted when made (AMQP's no-ack, STOMP's auto).
+    * `exclusive`: no other consumer beside it. `priority`: higher is served first.
+    """
+
+    owner: str
+    lease: int | None = None
+    windows: tuple[Window, ...] = ()
+    settled: bool = False
+    exclusive: bool = False
+    priority: int = 0
+
+
+class Consumption(ABC):
+    """A push consumer on a queue, from `Queue.consume` until `cancel`."""
+
+    @abstractmethod
+    def pause(self) -> None:
+        """Take nothing more until `resume` (the client's buffer is full)."""
+
+    @abstractmethod
+    def resume(self) -> None:
+        """Go on after `pause`."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Take nothing more. What it holds stays leased to its owner."""
+
+
+class Queue(ABC):
+    """One queue. Obtained from the engine; a deleted queue raises `NotFoundError`."""
+
+    number: int
+    realm: str
+    name: str
+    settings: QueueSettings
+    created: int
+    modified: int
+
+    @abstractmethod
+    def enqueue(self, messages: Sequence[Message]) -> Enqueued:
+        """Put messages in, in order. Ids and publishing times are set already.
+
+        Raises:
+            UnavailableError: the store takes nothing durable now.
+        """
+
+    @abstractmethod
+    async def receive(
+        self, limit: int, *, owner: str, lease: int | None = None, wait: int = 0
+    ) -> list[Delivery]:
+        """Lease up to `limit` messages, waiting up to `wait` ms for the first.
+
+        `lease` in ms; None takes the queue's. A cancelled call leases nothing.
+
+        Raises:
+            RefusedError: too many messages are in flight.
+        """
+
+    @abstractmethod
+    def consume(
+        self,
+        deliver: Callable[[list[Delivery]], None],
+        terms: ConsumerTerms,
+        cancelled: Callable[[str], None],
+    ) -> Consumption:
+        """Push messages to `deliver`, a function that must not block, while windows have room.
+
+        `cancelled` is called with a reason when the queue goes away.
+
+        Raises:
+            RefusedError: the queue is used exclusively.
+        """
+
+    @abstractmethod
+    async def settle(
+        self, receipts: Sequence[Receipt], outcome: Outcome, *, reason: str = "rejected"
+    ) -> Settlement:
+        """End leases. `reason` is recorded when `outcome` is REJECT."""
+
+    @abstractmethod
+    async def extend(self, receipts: Sequence[Receipt], lease: int) -> Settlement:
+        """Move the deadline of leases to `lease` ms from now; 0 gives a message back at once."""
+
+    @abstractmethod
+    def tag(self, receipt: Receipt, tag: int) -> None:
+        """Keep the owner's own number with a lease."""
+
+    @abstractmethod
+    async def leases(self, owner: str) -> list[Delivery]:
+        """What an owner holds, oldest first: a session resumed after a reconnect or restart."""
+
+    @abstractmethod
+    async def release(self, owner: str) -> None:
+        """Give back all that an owner holds."""
+
+    @abstractmethod
+    def lease_of(self, receipt: Receipt) -> Literal["held", "stale", "visible", "gone"]:
+        """What a receipt still means: the lease holds; somebody else received the message since;
+        it is waiting again; or it is gone.
+        """
+
+    @abstractmethod
+    async def configure(self, settings: QueueSettings) -> Commit:
+        """Change the settings while running."""
+
+    @abstractmethod
+    async def purge(self) -> tuple[int, Commit]:
+        """Drop what waits, delayed messages included, not what is leased. Returns how many."""
+
+    @abstractmethod
+    def counts(self) -> QueueCounts:
+        """Exact counts."""
+
+    @abstractmethod
+    def peek(self, limit: int) -> Iterator[Message]:
+        """The messages that would be received next, untouched (a queue browser)."""
+
+
+class DeadLetter(Protocol):
+    """Takes a message that a queue gives up; set by the bus on its engine.
+
+    Returns the commit that must be kept before the message may leave the queue.
+    """
+
+    def __call__(self, queue: Queue, message: Message, receives: int, reason: str) -> Commit:
+        """Publish the message to the queue's dead-letter address, or count it as dropped."""
+        ...
+
+
+class Document(msgspec.Struct, frozen=True, array_like=True):
+    """A small durable record: a subscription, a retained message, a plugin's own state."""
+
+    namespace: str
+    realm: str
+    key: str
+    value: bytes
+
+
+class Engine(ABC):
+    """Keeps everything that outlives a connection."""
+
+    dead_letter: DeadLetter
+
+    @abstractmethod
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Open the store, serve inside the context, then flush and close.
+
+        Raises:
+            UnavailableError: the store is in use, damaged, or newer than this hubbub.
+        """
+
+    @abstractmethod
+    def next_id(self) -> int:
+        """A message id: unique in this store for ever, rising."""
+
+    @abstractmethod
+    def commit(self) -> Commit:
+        """The commit of everything handed over so far."""
+
+    @abstractmethod
+    async def ready(self) -> None:
+        """Return when the engine can take more: back-pressure for publishers.
+
+        Raises:
+            UnavailableError: it could not within its deadline.
+        """
+
+    # queues
+
+    @abstractmethod
+    async def create_queue(self, realm: str, name: str, settings: QueueSettings) -> Queue:
+        """Create a queue.
+
+        Raises:
+            ExistsError: there is one of this name; the caller compares settings as it likes.
+        """
+
+    @abstractmethod
+    def find_queue(self, realm: str, name: str) -> Queue | None:
+        """The queue of this name."""
+
+    @abstractmethod
+    def queue_of(self, receipt: Receipt) -> Queue | None:
+        """The queue that gave a receipt."""
+
+    @abstractmethod
+    def queues(self, realm: str, prefix: str = "") -> Iterable[Queue]:
+        """All queues of a realm whose names start with `prefix`, in order of name."""
+
+    @abstractmethod
+    async def delete_queue(self, queue: Queue) -> Commit:
+        """Delete a queue with all it holds; its consumers are cancelled."""
+
+    # streams: see `hubbub.engine.contract_streams` for the type of a stream
+
+    # documents
+
+    @abstractmethod
+    def put(self, document: Document) -> Commit:
+        """Keep a document, replacing the one of the same namespace, realm and key."""
+
+    @abstractmethod
+    def drop(self, namespace: str, realm: str, key: str) -> Commit:
+        """Forget a document; no error where there is none."""
+
+    @abstractmethod
+    def documents(self, namespace: str) -> AsyncIterator[Document]:
+        """All documents of a namespace, by realm and key: for loading at start."""
