@@ -1,0 +1,897 @@
+"""The embedded engine's queue: everything in memory, changes told to the journal.
+
+Whatever happens to a message costs the same however many others wait: lanes and heaps, no scans.
+All times are integer milliseconds; the engine calls `advance` when a queue's alarm is due.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from heapq import heapify, heappop, heappush
+from math import inf
+from typing import Literal, Protocol
+
+import trio
+
+from ..clock import Clock
+from ..errors import NotFoundError, RefusedError
+from ..message import Message
+from .contract import (
+    Commit,
+    ConsumerTerms,
+    Consumption,
+    Delivery,
+    Enqueued,
+    Outcome,
+    Queue,
+    QueueCounts,
+    QueueSettings,
+    Receipt,
+    Settlement,
+)
+from .entry import Entry, State
+from .journal import Journal
+from .orders import ArrivalOrder, GroupOrder, Order, PriorityOrder
+
+_NONE: dict[int, int] = {}
+_NO_REFUSALS: dict[int, str] = {}
+READY, DELAYED, LEASED, GONE = State.READY, State.DELAYED, State.LEASED, State.GONE
+
+
+class Host(Protocol):
+    """What a queue asks of the engine it lives in."""
+
+    clock: Clock
+    journal: Journal
+
+    def next_token(self) -> int:
+        """A fencing token, higher than any before."""
+        ...
+
+    def arm(self, queue: "MemoryQueue", when: int) -> None:
+        """Call `queue.advance` at `when`."""
+        ...
+
+    def bury(self, queue: "MemoryQueue", message: Message, receives: int, reason: str) -> None:
+        """Hand a message that the queue gives up to its dead-letter address."""
+        ...
+
+    def retire(self, queue: "MemoryQueue") -> None:
+        """Delete a queue that nobody uses any more."""
+        ...
+
+    def count(self, size: int) -> None:
+        """Note that bodies in memory grew (or, negative, shrank) by `size` bytes."""
+        ...
+
+
+class PushConsumer(Consumption):
+    """A consumer that messages are pushed to; also how a waiting receive stands in the line."""
+
+    __slots__ = ("blocked", "cancelled", "deliver", "limit", "paused", "queue", "terms")
+
+    def __init__(
+        self,
+        queue: "MemoryQueue",
+        deliver: Callable[[list[Delivery]], None],
+        terms: ConsumerTerms,
+        cancelled: Callable[[str], None],
+        limit: int | None = None,
+    ) -> None:
+        self.queue = queue
+        self.deliver = deliver
+        self.terms = terms
+        self.cancelled = cancelled
+        self.limit = limit
+        """Leaves the line after one delivery of at most this many: a waiting receive."""
+        self.paused = False
+        self.blocked = False
+
+    def room(self) -> int:
+        """How many messages it may be given now."""
+        if self.paused or self.blocked:
+            return 0
+        room = 1 << 30 if self.limit is None else self.limit
+        for window in self.terms.windows:
+            room = min(room, window.room)
+        if room <= 0:
+            self.blocked = True
+            for window in self.terms.windows:
+                if window.room <= 0:
+                    window.waiting.append(self._unblock)
+        return room
+
+    def _unblock(self) -> None:
+        if self.blocked:
+            self.blocked = False
+            self.queue.dispatch()
+
+    def pause(self) -> None:
+        """Take nothing more until `resume`."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self.paused = False
+        self.queue.dispatch()
+
+    def cancel(self) -> None:
+        """Take nothing more. What it holds stays leased to its owner."""
+        self.queue.leave(self)
+
+
+class MemoryQueue(Queue):
+    """A queue of the embedded engine."""
+
+    def __init__(
+        self, host: Host, number: int, realm: str, name: str, settings: QueueSettings
+    ) -> None:
+        self.number = number
+        self.realm = realm
+        self.name = name
+        self.settings = settings
+        self.created = self.modified = self.last_used = host.clock.now()
+        self.deleted = False
+        self.entries: dict[int, Entry] = {}
+        self._host = host
+        self._order: Order = _order_for(settings)
+        self._line: deque[PushConsumer] = deque()
+        self._dispatching = False
+        self._visible = self._in_flight = self._delayed_count = 0
+        self._bytes = self._visible_bytes = 0
+        self._delayed: list[tuple[int, int, Entry]] = []
+        self._deadlines: list[tuple[int, int, Entry]] = []
+        self._expiries: list[tuple[int, int, Entry]] = []
+        self._dedup: dict[str, tuple[int, int]] = {}
+        self._held: dict[str, dict[int, Entry]] = {}
+        """By owner: the leases without a deadline."""
+        self._retention_armed = False
+        self._left = 0
+        """Entries that left the order from within, and still stand there."""
+
+    # coming in
+
+    def enqueue(self, messages: Sequence[Message]) -> Enqueued:
+        """Put messages in, in order."""
+        self._check()
+        settings, journal, entries = self.settings, self._host.journal, self.entries
+        now = self._host.clock.now()
+        refused: dict[int, str] = _NO_REFUSALS
+        duplicates: dict[int, int] = _NONE
+        stored = False
+        plain = not (
+            settings.fifo or settings.max_message_bytes or settings.overflow != "drop-head"
+        )
+        for index, message in enumerate(messages):
+            size = message.size
+            if not plain:
+                if reason := self._refusal(message, size):
+                    refused = {**refused, index: reason}
+                    continue
+                if settings.fifo and (first := self._repeats(message, now)) is not None:
+                    duplicates = {**duplicates, index: first}
+                    continue
+            if message.id in entries:  # one publish that reached the queue by two subscriptions
+                continue
+            entry = Entry(message.id, message, size, message.priority, message.group, published=now)
+            if settings.fifo and entry.group is None:
+                entry.group = message.client
+            entries[message.id] = entry
+            self._admit(entry, message, now)
+            if message.durable and settings.durable:
+                entry.stored = stored = True
+                journal.insert(self.number, entry)
+        if settings.max_length is not None or settings.max_bytes is not None:
+            self.dispatch()
+            self._drop_overflow()
+        elif self._line:
+            self.dispatch()
+        return (
+            Enqueued(journal.commit(), refused, duplicates)
+            if stored or duplicates
+            else (Enqueued(DONE, refused, duplicates))
+        )
+
+    def _admit(self, entry: Entry, message: Message, now: int) -> None:
+        """Give a new entry its deadlines and its place."""
+        settings = self.settings
+        self._bytes += entry.size
+        self._host.count(entry.size)
+        expires_at = message.expires_at
+        if settings.message_ttl is not None:
+            ttl_end = now + settings.message_ttl
+            expires_at = ttl_end if expires_at is None else min(expires_at, ttl_end)
+        if expires_at is not None:
+            entry.expires_at = expires_at
+            self._schedule(self._expiries, expires_at, entry)
+        if settings.retention is not None and not self._retention_armed:
+            self._retention_armed = True
+            self._host.arm(self, now + settings.retention)
+        delay = settings.delay if message.delay is None or settings.fifo else message.delay
+        if delay > 0:
+            entry.state = DELAYED
+            entry.visible_at = now + delay
+            self._delayed_count += 1
+            self._schedule(self._delayed, entry.visible_at, entry)
+        else:
+            self._visible += 1
+            self._visible_bytes += entry.size
+            self._order.put(entry)
+
+    def _schedule(self, heap: list[tuple[int, int, Entry]], when: int, entry: Entry) -> None:
+        """Note a deadline; those of entries that left long ago are thrown out now and then."""
+        heappush(heap, (when, entry.id, entry))
+        self._host.arm(self, when)
+        if len(heap) > 2 * len(self.entries) + 1000:
+            heap[:] = [each for each in heap if each[2].state is not GONE]
+            heapify(heap)
+
+    def _refusal(self, message: Message, size: int) -> str | None:
+        settings = self.settings
+        if settings.max_message_bytes is not None and size > settings.max_message_bytes:
+            return f"{size} bytes are more than the {settings.max_message_bytes} of this queue"
+        if settings.overflow == "drop-head" or self._takes_at_once():
+            return None
+        full_length = settings.max_length is not None and self._visible >= settings.max_length
+        full_bytes = (
+            settings.max_bytes is not None and self._visible_bytes + size > settings.max_bytes
+        )
+        if not (full_length or full_bytes):
+            return None
+        if settings.overflow == "reject-dead-letter":
+            self._host.bury(self, message, 0, "maxlen")
+        return "the queue is full"
+
+    def _takes_at_once(self) -> bool:
+        return not self._visible and any(each.room() > 0 for each in self._line)
+
+    def _repeats(self, message: Message, now: int) -> int | None:
+        """Return the id of the message that this one repeats, remembering it otherwise."""
+        key = message.dedup_id
+        if key is None:
+            if not self.settings.content_dedup:
+                return None
+            key = hashlib.sha256(message.body).hexdigest()
+        if self.settings.dedup_scope == "group":
+            key = f"{message.group}\0{key}"
+        dedup = self._dedup
+        while dedup:
+            oldest = next(iter(dedup))
+            if dedup[oldest][1] > now:
+                break
+            del dedup[oldest]
+        if (known := dedup.get(key)) is not None:
+            return known[0]
+        until = now + self.settings.dedup_window
+        dedup[key] = (message.id, until)
+        if self.settings.durable and message.durable:
+            self._host.journal.remember(self.number, key, message.id, until)
+        return None
+
+    def _drop_overflow(self) -> None:
+        settings = self.settings
+        length = inf if settings.max_length is None else settings.max_length
+        size = inf if settings.max_bytes is None else settings.max_bytes
+        if self.settings.overflow != "drop-head":
+            return
+        while self._visible > length or (self._visible_bytes > size and self._visible):
+            entry = self._order.take_oldest()
+            if entry is None:
+                break
+            self._leave_ready(entry)
+            self._give_up(entry, "maxlen")
+
+    # going out
+
+    async def receive(
+        self, limit: int, *, owner: str, lease: int | None = None, wait: int = 0
+    ) -> list[Delivery]:
+        """Lease up to `limit` messages, waiting up to `wait` ms for the first."""
+        self._check()
+        settings = self.settings
+        self.last_used = self._host.clock.now()
+        if settings.max_in_flight is not None and self._in_flight >= settings.max_in_flight:
+            raise RefusedError(f"{self._in_flight} messages of queue {self.name!r} are in flight")
+        terms = ConsumerTerms(owner=owner, lease=settings.lease if lease is None else lease)
+        if not self._visible or self._line:
+            return await self._receive_in_line(limit, terms, wait)
+        return self._lease(self._take(limit), terms, None)
+
+    async def _receive_in_line(self, limit: int, terms: ConsumerTerms, wait: int) -> list[Delivery]:
+        """Take a turn among the consumers; the same line serves both fairly."""
+        given: list[Delivery] = []
+        ended = trio.Event()
+        gone: list[str] = []
+
+        def deliver(deliveries: list[Delivery]) -> None:
+            given.extend(deliveries)
+            ended.set()
+
+        def cancelled(reason: str) -> None:
+            gone.append(reason)
+            ended.set()
+
+        waiter = PushConsumer(self, deliver, terms, cancelled, limit)
+        self._line.append(waiter)
+        self.dispatch()
+        try:
+            if not given and wait > 0:
+                with trio.move_on_after(wait / 1000):
+                    await ended.wait()
+        except trio.Cancelled:
+            if given:
+                self._undo(given)
+            raise
+        finally:
+            if waiter in self._line:
+                self._line.remove(waiter)
+        if gone:
+            raise NotFoundError("queue", self.name)
+        return given
+
+    def _undo(self, deliveries: list[Delivery]) -> None:
+        """Take back leases whose receiver went away before it could see them."""
+        for delivery in deliveries:
+            entry = self.entries.get(delivery.receipt.message)
+            if entry is not None and entry.token == delivery.receipt.token:
+                entry.receives -= 1
+                self._end_lease(entry)
+                self._return(entry)
+        self.dispatch()
+
+    def consume(
+        self,
+        deliver: Callable[[list[Delivery]], None],
+        terms: ConsumerTerms,
+        cancelled: Callable[[str], None],
+    ) -> Consumption:
+        """Push messages to `deliver` while windows have room."""
+        self._check()
+        consumers = [each for each in self._line if each.limit is None]
+        if consumers and (terms.exclusive or any(each.terms.exclusive for each in consumers)):
+            raise RefusedError(f"queue {self.name!r} is in exclusive use")
+        consumer = PushConsumer(self, deliver, terms, cancelled)
+        self._line.append(consumer)
+        self.dispatch()
+        return consumer
+
+    def leave(self, consumer: PushConsumer) -> None:
+        """Take a consumer out of the line."""
+        if consumer not in self._line:
+            return
+        self._line.remove(consumer)
+        self.last_used = self._host.clock.now()
+        if self.settings.auto_delete and not self._line:
+            self._host.retire(self)
+            return
+        if self.settings.expires is not None:
+            self._host.arm(self, self.last_used + self.settings.expires)
+        self.dispatch()
+
+    def dispatch(self) -> None:
+        """Give what is ready to those who have room, in turn."""
+        if self._dispatching or not self._visible or not self._line:
+            return
+        self._dispatching = True
+        try:
+            while self._visible and self._serve():
+                pass
+        finally:
+            self._dispatching = False
+
+    def _serve(self) -> bool:
+        """Make one round; False when nothing more can be given."""
+        takers = self._takers()
+        if not takers:
+            return False
+        if len(takers) == 1:
+            taker = takers[0]
+            entries = self._take(taker.room())
+            self._hand_over(taker, entries)
+            return bool(entries)
+        rounds: dict[PushConsumer, tuple[list[Entry], object, int]] = {
+            each: ([], object(), each.room()) for each in takers
+        }
+        open_takers = deque(takers)
+        while open_takers and self._visible:
+            taker = open_takers.popleft()
+            entries, batch, room = rounds[taker]
+            got = self._take(1, batch)
+            if not got:
+                break
+            entries += got
+            if len(entries) < room:
+                open_takers.append(taker)
+        for taker, (entries, _, _) in rounds.items():
+            self._hand_over(taker, entries)
+        return any(entries for entries, _, _ in rounds.values())
+
+    def _takers(self) -> list[PushConsumer]:
+        """Return who has room now: those of the highest priority, in turn."""
+        if self.settings.single_active:
+            line = [each for each in self._line if each.limit is None][:1]
+        else:
+            line = list(self._line)
+        takers = [each for each in line if each.room() > 0]
+        if len(takers) > 1:
+            highest = max(each.terms.priority for each in takers)
+            takers = [each for each in takers if each.terms.priority == highest]
+            self._line.rotate(-1)
+        return takers
+
+    def _hand_over(self, taker: PushConsumer, entries: list[Entry]) -> None:
+        if not entries:
+            return
+        if taker.limit is not None:
+            self._line.remove(taker)
+        deliveries = self._lease(entries, taker.terms, taker)
+        if taker.terms.settled:
+            for entry in entries:
+                self._end_lease(entry)
+                self._remove(entry)
+        taker.deliver(deliveries)
+
+    def _take(self, limit: int, batch: object | None = None) -> list[Entry]:
+        """Remove up to `limit` ready entries from the order; some may be given up on the way."""
+        settings = self.settings
+        if settings.max_in_flight is not None:
+            limit = min(limit, settings.max_in_flight - self._in_flight)
+        taken: list[Entry] = []
+        batch = batch or taken
+        take, max_receives = self._order.take, settings.max_receives
+        while len(taken) < limit:
+            entry = take(batch)
+            if entry is None:
+                break
+            self._visible -= 1
+            self._visible_bytes -= entry.size
+            if max_receives is not None and entry.receives >= max_receives:
+                entry.state = LEASED
+                self._in_flight += 1
+                self._end_lease(entry)
+                self._give_up(entry, "delivery_limit")
+                continue
+            entry.state = LEASED
+            taken.append(entry)
+        self._in_flight += len(taken)
+        return taken
+
+    def _lease(
+        self, entries: list[Entry], terms: ConsumerTerms, consumer: PushConsumer | None
+    ) -> list[Delivery]:
+        if not entries:
+            return []
+        host, name, number = self._host, self.name, self.number
+        now = host.clock.now()
+        deadline = None if terms.lease is None else now + terms.lease
+        self._load(entries)
+        deliveries = []
+        for entry in entries:
+            redelivered = entry.receives > 0
+            entry.receives += 1
+            if not entry.first_received:
+                entry.first_received = now
+            entry.token = token = host.next_token()
+            entry.owner = terms.owner
+            entry.consumer = consumer
+            message = entry.message
+            assert message is not None
+            if deadline is not None:
+                entry.visible_at = deadline
+                heappush(self._deadlines, (deadline, token, entry))
+            else:
+                entry.visible_at = 0
+                self._held.setdefault(terms.owner, {})[entry.id] = entry
+            if entry.stored and not terms.settled:
+                host.journal.touch(number, entry)
+            deliveries.append(
+                Delivery(
+                    name,
+                    message,
+                    Receipt(number, entry.id, token),
+                    entry.receives,
+                    redelivered,
+                    entry.first_received,
+                    deadline,
+                )
+            )
+        for window in terms.windows:
+            window.used += len(entries)
+        if deadline is not None:
+            host.arm(self, deadline)
+            if len(self._deadlines) > 2 * self._in_flight + 1000:
+                self._deadlines = [
+                    each
+                    for each in self._deadlines
+                    if each[2].state is LEASED and each[2].token == each[1]
+                ]
+                heapify(self._deadlines)
+        return deliveries
+
+    def _load(self, entries: list[Entry]) -> None:
+        """Bring back the bodies that were paged out."""
+        absent = [entry for entry in entries if entry.message is None]
+        if not absent:
+            return
+        bodies = self._host.journal.fetch([entry.id for entry in absent])
+        for entry in absent:
+            entry.message = bodies[entry.id]
+            self._host.count(entry.size)
+
+    # settling
+
+    async def settle(
+        self, receipts: Sequence[Receipt], outcome: Outcome, *, reason: str = "rejected"
+    ) -> Settlement:
+        """End leases."""
+        self._check()
+        failed: tuple[int, ...] = ()
+        with self._one_dispatch():
+            for index, receipt in enumerate(receipts):
+                entry = self.entries.get(receipt.message)
+                if entry is None or receipt.token < entry.token:
+                    failed += (index,)
+                    continue
+                if entry.state is LEASED:
+                    self._end_lease(entry)
+                    if outcome is Outcome.RELEASE:
+                        self._return(entry)
+                        continue
+                elif outcome is Outcome.RELEASE:
+                    continue  # it is back already
+                else:
+                    self._leave_waiting(entry)
+                if outcome is Outcome.ACCEPT:
+                    self._remove(entry)
+                else:
+                    self._give_up(entry, reason)
+        return Settlement(failed, self._host.journal.commit())
+
+    @contextmanager
+    def _one_dispatch(self) -> Iterator[None]:
+        """Leases ended inside make room; what fills it is given in one go at the end."""
+        outer, self._dispatching = self._dispatching, True
+        try:
+            yield
+        finally:
+            self._dispatching = outer
+        self.dispatch()
+
+    async def extend(self, receipts: Sequence[Receipt], lease: int) -> Settlement:
+        """Move the deadline of leases to `lease` ms from now; 0 gives a message back at once."""
+        self._check()
+        now = self._host.clock.now()
+        failed: tuple[int, ...] = ()
+        with self._one_dispatch():
+            for index, receipt in enumerate(receipts):
+                entry = self.entries.get(receipt.message)
+                if entry is None or receipt.token != entry.token or entry.state is not LEASED:
+                    failed += (index,)
+                elif lease <= 0:
+                    self._end_lease(entry)
+                    self._return(entry)
+                else:
+                    # The heap keeps the old deadline too; `advance` believes the entry.
+                    entry.visible_at = now + lease
+                    heappush(self._deadlines, (entry.visible_at, entry.token, entry))
+                    self._host.arm(self, entry.visible_at)
+        return Settlement(failed, DONE)
+
+    def tag(self, receipt: Receipt, tag: int) -> None:
+        """Keep the owner's own number with a lease."""
+        entry = self.entries.get(receipt.message)
+        if entry is not None and entry.token == receipt.token and entry.state is LEASED:
+            entry.tag = tag
+            if entry.stored:
+                self._host.journal.touch(self.number, entry)
+
+    async def leases(self, owner: str) -> list[Delivery]:
+        """Return what an owner holds, oldest first."""
+        held = list(self._held.get(owner, {}).values())
+        self._load(held)
+        deliveries = []
+        for entry in sorted(held, key=lambda each: each.id):
+            assert entry.message is not None
+            deliveries.append(
+                Delivery(
+                    self.name,
+                    entry.message,
+                    Receipt(self.number, entry.id, entry.token),
+                    entry.receives,
+                    entry.receives > 1,
+                    entry.first_received,
+                    None,
+                    entry.tag,
+                )
+            )
+        return deliveries
+
+    async def release(self, owner: str) -> None:
+        """Give back all that an owner holds."""
+        with self._one_dispatch():
+            for entry in list(self._held.get(owner, {}).values()):
+                self._end_lease(entry)
+                self._return(entry)
+
+    def lease_of(self, receipt: Receipt) -> Literal["held", "stale", "visible", "gone"]:
+        """Return what a receipt still means."""
+        entry = self.entries.get(receipt.message)
+        if entry is None:
+            return "gone"
+        if receipt.token < entry.token:
+            return "stale"
+        return "held" if entry.state is LEASED else "visible"
+
+    def _end_lease(self, entry: Entry) -> None:
+        """The entry is nobody's now: neither waiting nor leased until its next step."""
+        self._in_flight -= 1
+        consumer, entry.consumer = entry.consumer, None
+        owner, entry.owner = entry.owner, None
+        if owner is not None and (held := self._held.get(owner)) is not None:
+            held.pop(entry.id, None)
+            if not held:
+                del self._held[owner]
+        entry.tag = 0
+        self._order.freed(entry)
+        if consumer is not None:
+            for window in consumer.terms.windows:
+                window.give_back()
+
+    def _return(self, entry: Entry) -> None:
+        """Put an entry back at its place."""
+        entry.state = READY
+        entry.visible_at = 0
+        self._visible += 1
+        self._visible_bytes += entry.size
+        self._order.put(entry)
+
+    def _leave_ready(self, entry: Entry) -> None:
+        self._visible -= 1
+        self._visible_bytes -= entry.size
+
+    def _leave_waiting(self, entry: Entry) -> None:
+        """Take an entry that nobody holds out of the counts; the order passes over it later."""
+        if entry.state is READY:
+            self._leave_ready(entry)
+            self._left += 1
+        else:
+            self._delayed_count -= 1
+        entry.state = GONE
+        if self._left > 1000 + self._visible:
+            self._left = 0
+            self._order.compact()
+
+    def _remove(self, entry: Entry) -> None:
+        """Forget an entry for good."""
+        entry.state = GONE
+        del self.entries[entry.id]
+        self._bytes -= entry.size
+        if entry.message is not None:
+            self._host.count(-entry.size)
+        if entry.stored:
+            self._host.journal.remove(self.number, entry)
+
+    def _give_up(self, entry: Entry, reason: str) -> None:
+        """Dead-letter an entry that nobody holds.
+
+        The copy is handed to the journal before the removal, so that both are in one transaction
+        or the copy in an earlier one.
+        """
+        self._load([entry])
+        assert entry.message is not None
+        self._host.bury(self, entry.message, entry.receives, reason)
+        self._remove(entry)
+
+    # time
+
+    def advance(self, now: int) -> None:
+        """Do what is due: delays and leases that end, expiry, retention, idleness."""
+        if self.deleted:
+            return
+        host = self._host
+        while self._delayed and self._delayed[0][0] <= now:
+            _, _, entry = heappop(self._delayed)
+            if entry.state is DELAYED and entry.visible_at <= now:
+                self._delayed_count -= 1
+                self._return(entry)
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, token, entry = heappop(self._deadlines)
+            if entry.state is LEASED and entry.token == token and 0 < entry.visible_at <= now:
+                self._end_lease(entry)
+                self._return(entry)
+                if entry.stored:
+                    host.journal.touch(self.number, entry)
+        self.dispatch()
+        self._expire(now)
+        self._retain(now)
+        settings = self.settings
+        if settings.expires is not None and not self._line:
+            if now >= self.last_used + settings.expires:
+                host.retire(self)
+                return
+            host.arm(self, self.last_used + settings.expires)
+        for heap in (self._delayed, self._deadlines, self._expiries):
+            if heap:
+                host.arm(self, heap[0][0])
+
+    def _expire(self, now: int) -> None:
+        expiries = self._expiries
+        while expiries and expiries[0][0] <= now:
+            _, _, entry = heappop(expiries)
+            if entry.state is READY or entry.state is DELAYED:
+                self._leave_waiting(entry)
+                self._give_up(entry, "expired")
+            elif entry.state is LEASED:
+                # Whoever holds it may still finish; looked at again when it would come back.
+                heappush(expiries, (max(entry.visible_at, now + 1000), entry.id, entry))
+
+    def _retain(self, now: int) -> None:
+        retention = self.settings.retention
+        if retention is None or not self._retention_armed:
+            return
+        old: list[Entry] = []
+        oldest = now
+        for entry in self.entries.values():
+            if entry.published + retention > now:
+                oldest = entry.published
+                break
+            if entry.state is not LEASED:
+                old.append(entry)
+        for entry in old:
+            self._leave_waiting(entry)
+            self._remove(entry)
+        self._retention_armed = bool(self.entries)
+        if self._retention_armed:
+            self._host.arm(self, max(oldest + retention, now + 1000))
+
+    # managing
+
+    async def configure(self, settings: QueueSettings) -> Commit:
+        """Change the settings while running."""
+        self._check()
+        old, self.settings = self.settings, settings
+        now = self.modified = self._host.clock.now()
+        if (old.fifo, old.priorities) != (settings.fifo, settings.priorities):
+            waiting = sorted(self._order, key=lambda each: each.id)
+            self._order = _order_for(settings)
+            for entry in waiting:
+                self._order.put(entry)
+        if settings.fifo and old.delay != settings.delay:
+            self._redelay(settings.delay)
+        if settings.retention != old.retention:
+            self._retention_armed = settings.retention is not None
+        self._drop_overflow()
+        self._host.arm(self, now)
+        return self._host.journal.commit()
+
+    def _redelay(self, delay: int) -> None:
+        """Apply a FIFO queue's new delay to what waits already, as SQS does."""
+        waiting = [entry for _, _, entry in self._delayed if entry.state is DELAYED]
+        for entry in waiting:
+            entry.visible_at = entry.published + delay
+        self._delayed = [(entry.visible_at, entry.id, entry) for entry in waiting]
+        heapify(self._delayed)
+
+    async def purge(self) -> tuple[int, Commit]:
+        """Drop what waits, delayed messages included, not what is leased."""
+        self._check()
+        waiting = [each for each in self.entries.values() if each.state in (READY, DELAYED)]
+        for entry in waiting:
+            self._leave_waiting(entry)
+            self._remove(entry)
+        self._order.compact()
+        self._left = 0
+        return len(waiting), self._host.journal.commit()
+
+    def counts(self) -> QueueCounts:
+        """Exact counts."""
+        oldest = next(iter(self._order), None) if self._visible else None
+        return QueueCounts(
+            visible=self._visible,
+            in_flight=self._in_flight,
+            delayed=self._delayed_count,
+            bytes=self._bytes,
+            consumers=sum(each.limit is None for each in self._line),
+            oldest=None if oldest is None else oldest.published,
+        )
+
+    def peek(self, limit: int) -> Iterator[Message]:
+        """Yield the messages that would be received next, untouched."""
+        for _, entry in zip(range(limit), self._order, strict=False):
+            if entry.message is not None:
+                yield entry.message
+            else:
+                yield from self._host.journal.fetch([entry.id]).values()
+
+    def close(self, reason: str) -> None:
+        """The queue is deleted: drop all, end every consumer and waiter."""
+        self.deleted = True
+        line, self._line = self._line, deque()
+        in_memory = sum(each.size for each in self.entries.values() if each.message is not None)
+        self._host.count(-in_memory)
+        for entry in self.entries.values():
+            if entry.state is LEASED:
+                self._end_lease(entry)
+            entry.state = GONE
+        self.entries.clear()
+        self._order = _order_for(self.settings)
+        for consumer in line:
+            consumer.cancelled(reason)
+
+    def page_out(self, written: int, goal: int) -> int:
+        """Forget bodies that are in the store (ids up to `written`), from the end of the line.
+
+        Returns the bytes freed, at least `goal` if there is so much.
+        """
+        freed = 0
+        for entry in reversed(self.entries.values()):
+            if freed >= goal:
+                break
+            if entry.stored and entry.id <= written and entry.state in (READY, DELAYED):
+                if entry.message is None:
+                    continue
+                entry.message = None
+                freed += entry.size
+        self._host.count(-freed)
+        return freed
+
+    # reopening
+
+    def restore(self, entry: Entry, now: int) -> None:
+        """Take back an entry that the store kept.
+
+        Leases of owners that outlive their connections go on; everything else is available.
+        """
+        entry.stored = True
+        self.entries[entry.id] = entry
+        self._bytes += entry.size
+        if entry.message is not None:
+            self._host.count(entry.size)
+        if entry.expires_at is not None:
+            self._schedule(self._expiries, entry.expires_at, entry)
+        if self.settings.retention is not None:
+            self._retention_armed = True
+        if entry.owner is not None and entry.owner.startswith(LASTING_OWNER):
+            entry.state = LEASED
+            entry.visible_at = 0
+            self._in_flight += 1
+            self._held.setdefault(entry.owner, {})[entry.id] = entry
+            self._order.hold(entry)
+        elif not entry.receives and entry.visible_at > now:
+            entry.state = DELAYED
+            self._delayed_count += 1
+            self._schedule(self._delayed, entry.visible_at, entry)
+        else:
+            entry.owner = None
+            self._return(entry)
+
+    def remember(self, key: str, message: int, until: int) -> None:
+        """Take back a deduplication id that the store kept."""
+        self._dedup[key] = (message, until)
+
+    def _check(self) -> None:
+        if self.deleted:
+            raise NotFoundError("queue", self.name)
+
+
+LASTING_OWNER = "session/"
+"""Leases of an owner whose name starts so outlive a restart: a session that can be resumed."""
+
+
+class _Done:
+    """The commit of what needs no keeping."""
+
+    done = True
+
+    async def wait(self) -> None:
+        """Return at once."""
+
+
+DONE: Commit = _Done()
+
+
+def _order_for(settings: QueueSettings) -> Order:
+    if settings.fifo:
+        return GroupOrder()
+    return PriorityOrder(settings.priorities) if settings.priorities else ArrivalOrder()
