@@ -21,40 +21,9 @@ from hubbub.address import (
     unescape_level,
 )
 
-# Short strings over the characters and codes that the escape is about, where collisions would be.
-fragments = st.sampled_from(
-    [
-        ".",
-        "/",
-        "+",
-        "#",
-        "*",
-        "$",
-        "%",
-        "2",
-        "5",
-        "25",
-        "E",
-        "F",
-        "B",
-        "3",
-        "4",
-        "2E",
-        "2F",
-        "2A",
-        "a",
-        "é",
-        "%2E",
-        "%2F",
-        "%2B",
-        "%23",
-        "%24",
-        "%25",
-        "%252E",
-        "%252F",
-        "%2e",
-    ]
-)
+# Characters and codes that the escape is about: where collisions would be.
+FRAGMENTS = ". / + # * $ % 2 5 25 E F B 3 4 2E 2F 2A a é %2E %2F %2B %23 %24 %25 %252E %252F %2e"
+fragments = st.sampled_from(FRAGMENTS.split())
 dotted_texts = st.lists(fragments, max_size=8).map("".join) | st.text(max_size=20)
 topic_texts = dotted_texts.map(lambda text: text.replace("+", "").replace("#", ""))
 roots = st.booleans()
