@@ -1,0 +1,22 @@
+"""The AWS protocols: between bytes and the parameters and results of an operation.
+
+Each codec compiles an operation to closures the first time it is used, and never again.
+"""
+
+from hubbub_aws.protocols.base import Codec, Params, Parse, Serialize
+from hubbub_aws.protocols.cbor import Cbor11Codec, RpcCborCodec
+from hubbub_aws.protocols.json import JsonCodec
+from hubbub_aws.protocols.query import Form, QueryCodec, parse_form
+
+__all__ = [
+    "Cbor11Codec",
+    "Codec",
+    "Form",
+    "JsonCodec",
+    "Params",
+    "Parse",
+    "QueryCodec",
+    "RpcCborCodec",
+    "Serialize",
+    "parse_form",
+]

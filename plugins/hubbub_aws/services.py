@@ -1,0 +1,162 @@
+"""A service: its model, the protocols it speaks, its errors, and how its answers are dressed."""
+
+import zlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hubbub_aws.errors import AwsError, ErrorTable, ErrorTraits
+from hubbub_aws.messages import Response
+from hubbub_aws.models import Operation, QueryShapes, ServiceModel
+from hubbub_aws.protocols import (
+    Cbor11Codec,
+    Codec,
+    JsonCodec,
+    Params,
+    Parse,
+    QueryCodec,
+    RpcCborCodec,
+    Serialize,
+)
+
+
+class ProtocolName(StrEnum):
+    """The protocols a request may come in."""
+
+    JSON_1_0 = "json-1.0"
+    JSON_1_1 = "json-1.1"
+    QUERY = "query"
+    CBOR_1_1 = "cbor-1.1"
+    RPC_CBOR = "rpc-v2-cbor"
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One operation in one protocol, compiled."""
+
+    operation: Operation
+    parse: Parse
+    serialize: Serialize
+
+
+class Service:
+    """One AWS service as this process serves it.
+
+    ``query`` brings back the names of a Query protocol that the model has dropped.
+    ``error_namespace`` is put before error names in ``__type`` (``com.amazonaws.sqs``); without it
+    they are bare. ``errors`` corrects the model's errors. ``cbor`` adds ``x-amz-cbor-1.1``, which
+    models do not declare. ``crc32`` adds ``x-amz-crc32`` to JSON answers. ``hosts`` are further
+    labels of host names that mean this service.
+    """
+
+    def __init__(
+        self,
+        model: ServiceModel,
+        *,
+        query: QueryShapes | None = None,
+        error_namespace: str = "",
+        errors: Mapping[str, ErrorTraits] | None = None,
+        cbor: bool = False,
+        crc32: bool = False,
+        request_id_header: str = "x-amzn-RequestId",
+        hosts: Collection[str] = (),
+    ) -> None:
+        self.model = model
+        self.hosts = frozenset({model.endpoint_prefix, model.signing_name, *hosts})
+        self.errors = ErrorTable(model, error_namespace, errors)
+        self.crc32 = crc32
+        self.request_id_header = request_id_header
+        self._query = query
+        self._qualified = bool(error_namespace)
+        self._query_model: ServiceModel | None = None
+        self._codecs: dict[ProtocolName, Codec] = {}
+        self._bindings: dict[tuple[ProtocolName, str], Binding] = {}
+        self.protocols = _protocols(model, query=query is not None, cbor=cbor)
+
+    def __repr__(self) -> str:
+        return f"<Service {self.model.name}>"
+
+    @property
+    def name(self) -> str:
+        """The service's name, as in a credential scope."""
+        return self.model.signing_name
+
+    def codec(self, protocol: ProtocolName) -> Codec:
+        """The codec of one of ``protocols``."""
+        codec = self._codecs.get(protocol)
+        if codec is None:
+            codec = self._codecs[protocol] = self._make_codec(protocol)
+        return codec
+
+    def binding(self, protocol: ProtocolName, operation: str) -> Binding | None:
+        """An operation in a protocol, compiled at its first use; None where there is none."""
+        key = (protocol, operation)
+        binding = self._bindings.get(key)
+        if binding is None and protocol in self.protocols:
+            if operation not in self.model.operation_names:
+                return None
+            found = self._model_of(protocol).operation(operation)
+            codec = self.codec(protocol)
+            binding = Binding(found, codec.parser(found), codec.serializer(found))
+            self._bindings[key] = binding
+        return binding
+
+    def _model_of(self, protocol: ProtocolName) -> ServiceModel:
+        if protocol is not ProtocolName.QUERY or self._query is None:
+            return self.model
+        if self._query_model is None:
+            self._query_model = self.model.in_query(self._query)
+        return self._query_model
+
+    def _make_codec(self, protocol: ProtocolName) -> Codec:
+        compatible = self.model.query_compatible
+        if protocol is ProtocolName.QUERY:
+            detail = self._query is not None and self._query.error_detail
+            return QueryCodec(self._model_of(protocol).namespace, error_detail=detail)
+        if protocol is ProtocolName.CBOR_1_1:
+            return Cbor11Codec(query_compatible=compatible, qualified=self._qualified)
+        if protocol is ProtocolName.RPC_CBOR:
+            return RpcCborCodec(query_compatible=compatible)
+        version = protocol.removeprefix("json-")
+        return JsonCodec(version, query_compatible=compatible, qualified=self._qualified)
+
+    def answer(
+        self, protocol: ProtocolName, binding: Binding, result: Params, request_id: str
+    ) -> Response:
+        """The response to a request that succeeded."""
+        body = binding.serialize(result, request_id)
+        return Response(200, self._headers(protocol, body, request_id), body)
+
+    def refuse(self, protocol: ProtocolName, error: AwsError, request_id: str) -> Response:
+        """The response to a request that failed."""
+        codec = self.codec(protocol)
+        wire = self.errors.resolve(error)
+        body = codec.error_body(wire, request_id)
+        headers = self._headers(protocol, body, request_id) + codec.error_headers(wire)
+        return Response(wire.status, headers, body)
+
+    def _headers(
+        self, protocol: ProtocolName, body: bytes, request_id: str
+    ) -> tuple[tuple[str, str], ...]:
+        codec = self.codec(protocol)
+        headers = (
+            (self.request_id_header, request_id),
+            ("Content-Type", codec.content_type),
+            *codec.headers(),
+        )
+        if self.crc32 and protocol in (ProtocolName.JSON_1_0, ProtocolName.JSON_1_1):
+            headers += (("x-amz-crc32", str(zlib.crc32(body))),)
+        return headers
+
+
+def _protocols(model: ServiceModel, *, query: bool, cbor: bool) -> frozenset[ProtocolName]:
+    found = set()
+    if "json" in model.protocols:
+        found |= {ProtocolName.JSON_1_0, ProtocolName.JSON_1_1}
+    if "query" in model.protocols or query:
+        found.add(ProtocolName.QUERY)
+    if "smithy-rpc-v2-cbor" in model.protocols:
+        found.add(ProtocolName.RPC_CBOR)
+    if cbor:
+        found.add(ProtocolName.CBOR_1_1)
+    return frozenset(found)
