@@ -33,8 +33,8 @@ def _refuse_tag(*_args: object) -> NoReturn:
     raise ValueError("tag not allowed here")
 
 
-def _unwrap(decoder: cbor2.CBORDecoder) -> Any:
-    return decoder.decode()
+def _unwrap(value: Any, _immutable: bool) -> Any:
+    return value
 
 
 def _decoders() -> Mapping[int, Any]:
