@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import trio
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from hubbub.net.errors import sole_error
 from hubbub.net.flusher import Flusher
 from hubbub.net.shutdown import Shutdown
 from hubbub.net.transport import (
@@ -359,7 +360,7 @@ class _Server:
             pass
         except* Exception as errors:
             self._stats.handler_errors += 1
-            self._report(_only(errors), transport)
+            self._report(sole_error(errors), transport)
         await transport.aclose()
 
     async def _open_transport(self, sock: socket.socket, peer: str) -> Transport | None:
@@ -483,11 +484,3 @@ def _reset_trio_socket(sock: trio.socket.SocketType) -> None:
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
     sock.close()
-
-
-def _only(errors: BaseExceptionGroup[Exception]) -> BaseException:
-    """The one exception in a group of one, else the group."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

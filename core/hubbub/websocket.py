@@ -1,0 +1,556 @@
+"""WebSocket on the server side: handshake, messages, pings, close; and as a byte stream.
+
+An HTTP application returns `accept(request, handler)`; the handler gets a `WebSocket`. For a
+protocol that runs over byte streams and over WebSocket alike, such as MQTT or STOMP,
+`WebSocketTransport` presents one as a `Transport`.
+
+Source: RFC 6455; compression RFC 7692.
+"""
+
+import base64
+import binascii
+import io
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
+
+import trio
+from pydantic import BaseModel, ConfigDict, Field
+from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Ping,
+    RejectConnection,
+    TextMessage,
+)
+from wsproto.extensions import PerMessageDeflate
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from hubbub.http import HttpError, Request, Response, Upgrade
+from hubbub.net.errors import sole_error
+from hubbub.net.shutdown import Shutdown
+from hubbub.net.transport import RECEIVE_SIZE, Transport, TransportClosed
+
+__all__ = [
+    "WebSocket",
+    "WebSocketClosed",
+    "WebSocketSettings",
+    "WebSocketTransport",
+    "accept",
+]
+
+NORMAL = 1000
+GOING_AWAY = 1001
+PROTOCOL_ERROR = 1002
+UNSUPPORTED_DATA = 1003
+ABNORMAL = 1006
+TOO_BIG = 1009
+INTERNAL_ERROR = 1011
+
+COMPRESSED_SLICE = 4 * 1024
+"""Bytes of compressed input taken at once: they can become a thousand times as many."""
+LEAST_PONG_WAIT = 1.0
+"""Seconds that a pong gets when the ping's time ran out while nobody was receiving."""
+
+
+class WebSocketClosed(Exception):  # noqa: N818  (named after the state, as TransportClosed)
+    """The WebSocket is closed; `code` and `reason` are those of the side that closed it first."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+
+class WebSocketSettings(BaseModel):
+    """Limits and deadlines of WebSocket connections."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_message_bytes: int = Field(
+        default=16 * 1024 * 1024, ge=1, description="Bytes of a message, after decompression."
+    )
+    max_frame_bytes: int = Field(
+        default=16 * 1024 * 1024, ge=1, description="Bytes of one frame, after decompression."
+    )
+    ping_interval: float | None = Field(
+        default=30.0, gt=0, description="Seconds of silence before a ping; null for no pings."
+    )
+    ping_timeout: float = Field(
+        default=20.0, gt=0, description="Seconds in which a ping must be answered."
+    )
+    close_timeout: float = Field(
+        default=5.0, gt=0, description="Seconds in which a close must be answered."
+    )
+    compression: bool = Field(
+        default=False, description="Accept permessage-deflate when a client offers it."
+    )
+
+
+def accept(
+    request: Request,
+    handler: "Callable[[WebSocket], Awaitable[None]]",
+    settings: WebSocketSettings | None = None,
+    *,
+    subprotocols: Sequence[str] = (),
+    require_subprotocol: bool = False,
+    shutdown: Shutdown | None = None,
+    on_error: Callable[[BaseException, "WebSocket"], None] | None = None,
+    headers: Sequence[tuple[str, str]] = (),
+) -> Upgrade | Response:
+    """Answer a WebSocket handshake.
+
+    When `handler` returns, the WebSocket is closed with 1000. When it raises `WebSocketClosed` or
+    `TransportClosed`, the client has gone. When it raises anything else, the client gets 1011 and
+    `on_error` the exception.
+
+    Args:
+        request: the handshake.
+        handler: serves the connection.
+        settings: limits and deadlines.
+        subprotocols: those the server speaks; the first of the client's that is among them is
+            chosen, for its order is its preference (RFC 6455, 4.1).
+        require_subprotocol: refuse a client that offers none of them.
+        shutdown: when it is requested, the WebSocket is closed with 1001.
+        on_error: gets an exception of `handler`.
+        headers: more headers for the answer.
+
+    Returns:
+        What the HTTP application is to return: an upgrade, or 400 or 426 for a request that is no
+        acceptable handshake.
+    """
+    settings = settings or WebSocketSettings()
+    try:
+        connection, subprotocol, answer = _handshake(
+            request, settings, subprotocols, require_subprotocol, headers
+        )
+    except HttpError as error:
+        return error.response()
+
+    async def serve(transport: Transport, received: bytes) -> None:
+        websocket = WebSocket(connection, transport, settings, request, subprotocol)
+        await websocket.serve(handler, received, shutdown or Shutdown(), on_error)
+
+    return Upgrade(answer, serve)
+
+
+class WebSocket:
+    """One open WebSocket.
+
+    Somebody must be receiving most of the time: pings, pongs and closes are handled there. One
+    task may receive at a time; any task may send.
+    """
+
+    def __init__(
+        self,
+        connection: WSConnection,
+        transport: Transport,
+        settings: WebSocketSettings,
+        request: Request,
+        subprotocol: str | None,
+    ) -> None:
+        self.transport = transport
+        """What lies below. Not to be read or written."""
+        self.request = request
+        """The handshake."""
+        self.subprotocol = subprotocol
+        """The negotiated subprotocol, or None."""
+        self.settings = settings
+        self.close_code: int | None = None
+        """The code of the side that closed first; None while open."""
+        self.close_reason = ""
+        self._connection = connection
+        self._messages: deque[str | bytes] = deque()
+        self._partial: io.StringIO | io.BytesIO | None = None
+        self._message_bytes = 0
+        self._frame_bytes = 0
+        self._unparsed = memoryview(b"")
+        self._reading: trio.CancelScope | None = None
+        self._linger = 0.0
+        self._pong_deadline: float | None = None
+        self._ended = trio.Event()  # the closing handshake is done, or given up
+
+    async def receive(self) -> str | bytes:
+        """Return the next message: text as str, binary as bytes. At cancellation none is lost.
+
+        Raises:
+            WebSocketClosed: a side has closed it, or the peer broke a rule or a limit and has
+                been told so.
+        """
+        messages = self._messages
+        while not messages:
+            if self._ended.is_set():
+                raise WebSocketClosed(self.close_code or NORMAL, self.close_reason)
+            await self._receive_more()
+        return messages.popleft()
+
+    def send(self, data: str | bytes) -> None:
+        """Send a message, as `Transport.write` does: never waits; after the close does nothing."""
+        if self._connection.state is ConnectionState.OPEN:
+            event = TextMessage(data) if isinstance(data, str) else BytesMessage(data)
+            self.transport.write(self._connection.send(event))
+
+    async def drain(self) -> None:
+        """Wait until little is left to be sent. See `Transport.drain`."""
+        await self.transport.drain()
+
+    def start_close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Send a close, without waiting for the answer; `receive` then ends in time."""
+        if self._connection.state in {ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING}:
+            self.transport.write(self._connection.send(CloseConnection(code, reason)))
+            if self._reading is not None:
+                self._reading.deadline = trio.current_time() + self.settings.close_timeout
+        self._note_close(code, reason)
+
+    async def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Close, and wait for the answer until `WebSocketSettings.close_timeout`.
+
+        Messages that still arrive are thrown away, unless another task receives them. The
+        connection itself is closed by the server when the handler has returned.
+
+        Args:
+            code: a code that may be sent (RFC 6455, 7.4).
+            reason: for the peer's log; cut to 123 bytes of UTF-8.
+        """
+        self.start_close(code, reason)
+        with trio.move_on_after(self.settings.close_timeout):
+            while not self._ended.is_set():
+                await self._receive_more()
+                self._messages.clear()
+        self._ended.set()
+
+    async def serve(
+        self,
+        handler: "Callable[[WebSocket], Awaitable[None]]",
+        received: bytes,
+        shutdown: Shutdown,
+        on_error: "Callable[[BaseException, WebSocket], None] | None",
+    ) -> None:
+        """Run `handler` and close in the end. See `accept`."""
+        code = NORMAL
+
+        def stop() -> None:
+            self.start_close(GOING_AWAY)
+
+        shutdown.subscribe(stop)
+        try:
+            self._unparsed = memoryview(received)
+            await handler(self)
+        except* (WebSocketClosed, TransportClosed):
+            pass
+        except* Exception as errors:
+            code = INTERNAL_ERROR
+            if on_error is not None:
+                on_error(sole_error(errors), self)
+        finally:
+            shutdown.unsubscribe(stop)
+        await self.close(code)
+        await self.transport.aclose(linger=self._linger)
+
+    async def _receive_more(self) -> None:
+        """Read once, and handle what came."""
+        if self._reading is not None:
+            if self._connection.state is ConnectionState.OPEN:
+                raise trio.BusyResourceError("another task is receiving from this WebSocket")
+            await self._ended.wait()  # it sees to the close
+            return
+        if not self._unparsed:
+            data = await self._read()
+            if data is None:
+                return
+            self._pong_deadline = None  # any byte shows that the peer lives
+            if not data:
+                self._end(ABNORMAL, "closed without a closing handshake")
+                return
+            self._unparsed = memoryview(data)
+        size = COMPRESSED_SLICE if self.settings.compression else RECEIVE_SIZE
+        part, self._unparsed = self._unparsed[:size], self._unparsed[size:]
+        self._parse(bytes(part))
+
+    async def _read(self) -> bytes | None:
+        """Read bytes; None when a timer has run out instead, and has been dealt with."""
+        settings = self.settings
+        now = trio.current_time()
+        if self._connection.state is not ConnectionState.OPEN:
+            deadline = now + settings.close_timeout
+        elif self._pong_deadline is not None:
+            deadline = max(self._pong_deadline, now + LEAST_PONG_WAIT)
+        elif settings.ping_interval is not None:
+            deadline = now + settings.ping_interval
+        else:
+            deadline = float("inf")
+        try:
+            with trio.CancelScope(deadline=deadline) as self._reading:
+                return await self.transport.receive()
+        except TransportClosed as error:
+            self._end(ABNORMAL, error.reason)
+            return None
+        finally:
+            self._reading = None
+        if self._connection.state is not ConnectionState.OPEN:
+            self._end(ABNORMAL, "close was not answered")
+        elif self._pong_deadline is None:
+            self.transport.write(self._connection.send(Ping()))
+            self._pong_deadline = trio.current_time() + settings.ping_timeout
+        else:
+            self._fail(INTERNAL_ERROR, "ping timeout")
+        return None
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._connection.receive_data(data)
+            for event in self._connection.events():
+                match event:
+                    case TextMessage() | BytesMessage():
+                        self._take(event)
+                    case Ping():
+                        self._pong(event)
+                    case CloseConnection():
+                        self._closed_by_peer(event)
+                    case _:
+                        pass  # a pong
+                if self._ended.is_set():
+                    return
+        except (LocalProtocolError, RemoteProtocolError) as error:
+            self._fail(PROTOCOL_ERROR, str(error))
+
+    def _take(self, event: TextMessage | BytesMessage) -> None:
+        data: str | bytes = event.data if isinstance(event.data, str) else bytes(event.data)
+        # A character is counted as the bytes it was sent as.
+        size = len(data) if isinstance(data, bytes) or data.isascii() else len(data.encode())
+        self._message_bytes += size
+        self._frame_bytes += size
+        if self._message_bytes > self.settings.max_message_bytes:
+            self._fail(TOO_BIG, "message too big")
+            return
+        if self._frame_bytes > self.settings.max_frame_bytes:
+            self._fail(TOO_BIG, "frame too big")
+            return
+        if event.frame_finished:
+            self._frame_bytes = 0
+        if not event.message_finished:
+            self._append(data)
+            return
+        self._message_bytes = 0
+        if self._partial is not None:
+            self._append(data)
+            data = self._partial.getvalue()
+            self._partial = None
+        self._messages.append(data)
+
+    def _append(self, data: str | bytes) -> None:
+        # A buffer, not a list of parts: a fragment may have one byte.
+        if isinstance(data, str):
+            if self._partial is None:
+                self._partial = io.StringIO(newline="")
+            assert isinstance(self._partial, io.StringIO)
+            self._partial.write(data)
+        else:
+            if self._partial is None:
+                self._partial = io.BytesIO()
+            assert isinstance(self._partial, io.BytesIO)
+            self._partial.write(data)
+
+    def _pong(self, ping: Ping) -> None:
+        if self._connection.state is ConnectionState.OPEN:
+            self.transport.write(self._connection.send(ping.response()))
+
+    def _closed_by_peer(self, event: CloseConnection) -> None:
+        state = self._connection.state
+        if state is ConnectionState.OPEN:
+            # wsproto's way to say that the peer broke the protocol.
+            self._fail(event.code, event.reason or "")
+            return
+        if state is ConnectionState.REMOTE_CLOSING:
+            self.transport.write(self._connection.send(event.response()))
+        self._end(event.code, event.reason or "")
+
+    def _fail(self, code: int, reason: str) -> None:
+        """Tell the peer and expect no answer (RFC 6455, 7.1.7)."""
+        self.start_close(code, reason)
+        self._linger = self.settings.close_timeout
+        self._end(code, reason)
+
+    def _end(self, code: int, reason: str) -> None:
+        self._note_close(code, reason)
+        self._partial = None
+        self._unparsed = memoryview(b"")
+        self._ended.set()
+
+    def _note_close(self, code: int, reason: str) -> None:
+        if self.close_code is None:
+            self.close_code = int(code)
+            self.close_reason = reason
+
+
+class WebSocketTransport(Transport):
+    """A WebSocket as a byte stream: message boundaries mean nothing (MQTT 5.0, 6).
+
+    All that is written in one turn of the event loop goes out as one message, which saves most of
+    the cost of framing.
+    """
+
+    __slots__ = ("_binary_only", "_outgoing", "_received", "_websocket")
+
+    def __init__(
+        self,
+        websocket: WebSocket,
+        *,
+        binary_only: bool = False,
+        outgoing: Literal["binary", "text"] = "binary",
+    ) -> None:
+        """Wrap `websocket`.
+
+        Args:
+            websocket: what to read and write.
+            binary_only: close with 1003 at a text message, as MQTT demands.
+            outgoing: the kind of messages to send. With "text", what is not UTF-8 is sent binary.
+        """
+        below = websocket.transport
+        super().__init__(
+            below.flusher,
+            peer=below.peer,
+            local=below.local,
+            tls=below.tls,
+            peer_certificate=below.peer_certificate,
+            limits=below.limits,
+        )
+        self._websocket = websocket
+        self._binary_only = binary_only
+        self._outgoing = outgoing
+        self._received = memoryview(b"")
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The negotiated subprotocol."""
+        return self._websocket.subprotocol
+
+    async def receive(self, max_bytes: int = RECEIVE_SIZE) -> bytes:
+        """Wait for bytes. See `Transport.receive`; any close by the peer is an end."""
+        while not self._received:
+            if self.closed:
+                raise self._closed_error()
+            try:
+                message = await self._websocket.receive()
+            except WebSocketClosed as error:
+                below = self._websocket.transport
+                if below.abort_reason is not None:
+                    self.abort(below.abort_reason)
+                if error.code == ABNORMAL:
+                    raise TransportClosed(error.reason) from error
+                return b""
+            if isinstance(message, str):
+                if self._binary_only:
+                    self._websocket.start_close(UNSUPPORTED_DATA, "binary messages only")
+                    return b""
+                message = message.encode()
+            self._received = memoryview(message)
+        part = bytes(self._received[:max_bytes])
+        self._received = self._received[max_bytes:]
+        self._count_in(len(part))
+        return part
+
+    def flush(self) -> None:
+        """Send what has been written as one message."""
+        below = self._websocket.transport
+        if self._pieces:
+            if self._outgoing == "text":
+                size = self._send_text(self._pieces)
+                self._pieces.clear()
+            else:
+                data = self._take_output()
+                size = len(data)
+                self._websocket.send(data)
+            self._count_out(size)
+        # Too high as soon as something has been sent below, until the next flush or drain.
+        self.buffered = below.buffered
+        if below.abort_reason is not None:
+            self.abort(below.abort_reason)
+
+    async def drain(self) -> None:
+        """Wait until little is left to be sent below. See `Transport.drain`."""
+        self.flush()
+        if self._limit < 0:
+            raise self._closed_error()
+        below = self._websocket.transport
+        await below.drain()
+        self.buffered = below.buffered
+
+    async def aclose(self, *, linger: float = 0.0) -> None:
+        """Send what is buffered, then close with 1000. See `Transport.aclose`."""
+        if self.closed:
+            return
+        self._limit = -1
+        try:
+            self.flush()
+            await self._websocket.close()
+            await self._websocket.transport.aclose(linger=linger)
+        finally:
+            self._mark_closed()
+            if not self._websocket.transport.closed:
+                self._close_now()
+
+    def _send_text(self, pieces: Sequence[bytes]) -> int:
+        data = b"".join(pieces)
+        try:
+            self._websocket.send(data.decode())
+        except UnicodeDecodeError:
+            for piece in pieces:
+                try:
+                    self._websocket.send(piece.decode())
+                except UnicodeDecodeError:
+                    self._websocket.send(piece)
+        return len(data)
+
+    def _close_now(self) -> None:
+        self._websocket.transport.abort(self.abort_reason or "closed")
+
+
+def _handshake(
+    request: Request,
+    settings: WebSocketSettings,
+    subprotocols: Sequence[str],
+    require_subprotocol: bool,
+    headers: Sequence[tuple[str, str]],
+) -> tuple[WSConnection, str | None, bytes]:
+    if request.method != "GET" or request.content_length != 0 or request.http_version != "1.1":
+        raise HttpError(400, "a WebSocket handshake is a GET by HTTP/1.1 without a body")
+    if "websocket" not in [option.lower() for option in request.headers.get_list("upgrade")]:
+        raise HttpError(426, "WebSocket only", [("Upgrade", "websocket")])
+    _check_key(request.headers.get_all("sec-websocket-key"))
+    connection = WSConnection(ConnectionType.SERVER)
+    try:
+        connection.initiate_upgrade_connection(list(request.headers.raw), request.target)
+    except RemoteProtocolError as error:
+        hint = error.event_hint
+        if not isinstance(hint, RejectConnection):
+            raise HttpError(400, str(error)) from error
+        refused = [(name.decode(), value.decode()) for name, value in hint.headers]
+        raise HttpError(hint.status_code, str(error), refused) from error
+    except UnicodeError as error:
+        raise HttpError(400, "illegal Host header") from error
+    offered = request.headers.get_list("sec-websocket-protocol")
+    subprotocol = next((name for name in offered if name in subprotocols), None)
+    if subprotocol is None and require_subprotocol:
+        raise HttpError(400, f"offer one of the subprotocols {', '.join(subprotocols)}")
+    answer = connection.send(
+        AcceptConnection(
+            subprotocol=subprotocol,
+            extensions=[PerMessageDeflate()] if settings.compression else [],
+            extra_headers=[(name.encode(), value.encode()) for name, value in headers],
+        )
+    )
+    return connection, subprotocol, answer
+
+
+def _check_key(keys: Sequence[str]) -> None:
+    """The key must be 16 bytes in base64 (RFC 6455, 4.2.1)."""
+    try:
+        if len(keys) == 1 and len(base64.b64decode(keys[0], validate=True)) == 16:
+            return
+    except binascii.Error:
+        pass
+    raise HttpError(400, "illegal Sec-WebSocket-Key")
