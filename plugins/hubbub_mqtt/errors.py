@@ -357,6 +357,12 @@ class Rule(Enum):
         "[MQTT-3.1.2-30]",
         "",
     )
+    TOO_MUCH_BEFORE_CONNACK = (
+        ReasonCode.QUOTA_EXCEEDED,
+        "more data before the CONNACK than the maximum packet size",
+        "3.1.4",
+        "3.1.4",
+    )
     NOT_FOR_SERVERS = (
         _PROTOCOL,
         "a packet that only a server sends",
