@@ -48,8 +48,9 @@ class Message(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     Nobody changes a message after it was published: make another with `msgspec.structs.replace`.
 
     Set by the bus: `id` (unique within a store and rising with time), `published` (milliseconds
-    since the epoch), `protocol` and `client` (who published it), `deaths`, and `origin_id`: the id
-    of the message that this one was moved or dead-lettered from.
+    since the epoch), `protocol` and `client` (who published it), `deaths`, `origin_id` (the id of
+    the message that this one was moved or dead-lettered from), `prior_receives` (how often it was
+    received before that) and `hops` (how often it was forwarded to another address).
 
     Set by the publisher:
 
@@ -94,6 +95,8 @@ class Message(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     published: int = 0
     origin_id: int | None = None
     deaths: tuple[Death, ...] = ()
+    prior_receives: int = 0
+    hops: int = 0
     wire: Wire | None = None
 
     @property

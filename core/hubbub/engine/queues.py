@@ -8,6 +8,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Literal, Protocol
@@ -57,6 +58,10 @@ class Host(Protocol):
         """Hand a message that the queue gives up to its dead-letter address."""
         ...
 
+    def configured(self, queue: "MemoryQueue") -> None:
+        """Keep the new settings of a queue."""
+        ...
+
     def retire(self, queue: "MemoryQueue") -> None:
         """Delete a queue that nobody uses any more."""
         ...
@@ -69,7 +74,7 @@ class Host(Protocol):
 class PushConsumer(Consumption):
     """A consumer that messages are pushed to; also how a waiting receive stands in the line."""
 
-    __slots__ = ("blocked", "cancelled", "deliver", "limit", "paused", "queue", "terms")
+    __slots__ = ("cancelled", "deliver", "limit", "listed", "paused", "queue", "terms")
 
     def __init__(
         self,
@@ -86,26 +91,17 @@ class PushConsumer(Consumption):
         self.limit = limit
         """Leaves the line after one delivery of at most this many: a waiting receive."""
         self.paused = False
-        self.blocked = False
+        self.listed = False
+        """Whether it stands in its queue's line."""
 
     def room(self) -> int:
         """How many messages it may be given now."""
-        if self.paused or self.blocked:
+        if self.paused:
             return 0
         room = 1 << 30 if self.limit is None else self.limit
         for window in self.terms.windows:
             room = min(room, window.room)
-        if room <= 0:
-            self.blocked = True
-            for window in self.terms.windows:
-                if window.room <= 0:
-                    window.waiting.append(self._unblock)
         return room
-
-    def _unblock(self) -> None:
-        if self.blocked:
-            self.blocked = False
-            self.queue.dispatch()
 
     def pause(self) -> None:
         """Take nothing more until `resume`."""
@@ -114,7 +110,7 @@ class PushConsumer(Consumption):
     def resume(self) -> None:
         """Go on after `pause`."""
         self.paused = False
-        self.queue.dispatch()
+        self.queue.line_up(self)
 
     def cancel(self) -> None:
         """Take nothing more. What it holds stays leased to its owner."""
@@ -136,8 +132,13 @@ class MemoryQueue(Queue):
         self.entries: dict[int, Entry] = {}
         self._host = host
         self._order: Order = _order_for(settings)
+        self._consumers: dict[PushConsumer, None] = {}
+        """All consumers and waiting receives, the oldest first."""
         self._line: deque[PushConsumer] = deque()
+        """Those of them that may have room, in turn."""
         self._dispatching = False
+        self._ranked = False
+        """Whether some consumer ever had another priority than 0."""
         self._visible = self._in_flight = self._delayed_count = 0
         self._bytes = self._visible_bytes = 0
         self._delayed: list[tuple[int, int, Entry]] = []
@@ -313,19 +314,19 @@ class MemoryQueue(Queue):
             ended.set()
 
         waiter = PushConsumer(self, deliver, terms, cancelled, limit)
-        self._line.append(waiter)
-        self.dispatch()
+        self._consumers[waiter] = None
+        self.line_up(waiter)
         try:
             if not given and wait > 0:
                 with trio.move_on_after(wait / 1000):
                     await ended.wait()
+                await trio.lowlevel.checkpoint_if_cancelled()
         except trio.Cancelled:
             if given:
                 self._undo(given)
             raise
         finally:
-            if waiter in self._line:
-                self._line.remove(waiter)
+            self._forget(waiter)
         if gone:
             raise NotFoundError("queue", self.name)
         return given
@@ -348,26 +349,40 @@ class MemoryQueue(Queue):
     ) -> Consumption:
         """Push messages to `deliver` while windows have room."""
         self._check()
-        consumers = [each for each in self._line if each.limit is None]
+        consumers = [each for each in self._consumers if each.limit is None]
         if consumers and (terms.exclusive or any(each.terms.exclusive for each in consumers)):
             raise RefusedError(f"queue {self.name!r} is in exclusive use")
         consumer = PushConsumer(self, deliver, terms, cancelled)
-        self._line.append(consumer)
-        self.dispatch()
+        self._consumers[consumer] = None
+        self._ranked = self._ranked or terms.priority != 0
+        self.line_up(consumer)
         return consumer
 
     def leave(self, consumer: PushConsumer) -> None:
-        """Take a consumer out of the line."""
-        if consumer not in self._line:
+        """Let a consumer go."""
+        if consumer not in self._consumers:
             return
-        self._line.remove(consumer)
+        self._forget(consumer)
         self.last_used = self._host.clock.now()
-        if self.settings.auto_delete and not self._line:
+        if self.settings.auto_delete and not self._consumers:
             self._host.retire(self)
             return
         if self.settings.expires is not None:
             self._host.arm(self, self.last_used + self.settings.expires)
         self.dispatch()
+
+    def _forget(self, consumer: PushConsumer) -> None:
+        self._consumers.pop(consumer, None)
+        if consumer.listed:
+            consumer.listed = False
+            self._line.remove(consumer)
+
+    def line_up(self, consumer: PushConsumer) -> None:
+        """Let a consumer that may have room stand in the line."""
+        if not consumer.listed and consumer in self._consumers:
+            consumer.listed = True
+            self._line.append(consumer)
+            self.dispatch()
 
     def dispatch(self) -> None:
         """Give what is ready to those who have room, in turn."""
@@ -375,62 +390,63 @@ class MemoryQueue(Queue):
             return
         self._dispatching = True
         try:
-            while self._visible and self._serve():
-                pass
+            while self._visible and (served := self._serve()):
+                for consumer, deliveries in served.items():
+                    if consumer.limit is not None:
+                        self._forget(consumer)
+                    consumer.deliver(deliveries)
         finally:
             self._dispatching = False
 
-    def _serve(self) -> bool:
-        """Make one round; False when nothing more can be given."""
-        takers = self._takers()
-        if not takers:
-            return False
-        if len(takers) == 1:
-            taker = takers[0]
-            entries = self._take(taker.room())
-            self._hand_over(taker, entries)
-            return bool(entries)
-        rounds: dict[PushConsumer, tuple[list[Entry], object, int]] = {
-            each: ([], object(), each.room()) for each in takers
-        }
-        open_takers = deque(takers)
-        while open_takers and self._visible:
-            taker = open_takers.popleft()
-            entries, batch, room = rounds[taker]
-            got = self._take(1, batch)
-            if not got:
+    def _serve(self) -> dict[PushConsumer, list[Delivery]]:
+        """Share what is ready: all to a lone consumer, else one message each in turn."""
+        served: dict[PushConsumer, list[Delivery]] = {}
+        batches: dict[PushConsumer, object] = {}
+        while self._visible and (consumer := self._next_consumer(served)) is not None:
+            alone = len(self._line) == 1
+            batch = batches.setdefault(consumer, object())
+            entries = self._take(consumer.room() if alone else 1, batch)
+            if not entries:
                 break
-            entries += got
-            if len(entries) < room:
-                open_takers.append(taker)
-        for taker, (entries, _, _) in rounds.items():
-            self._hand_over(taker, entries)
-        return any(entries for entries, _, _ in rounds.values())
+            deliveries = self._lease(entries, consumer.terms, consumer)
+            if consumer.terms.settled:
+                for entry in entries:
+                    self._end_lease(entry)
+                    self._remove(entry)
+            served[consumer] = served.get(consumer, []) + deliveries if served else deliveries
+        return served
 
-    def _takers(self) -> list[PushConsumer]:
-        """Return who has room now: those of the highest priority, in turn."""
+    def _next_consumer(self, served: dict[PushConsumer, list[Delivery]]) -> PushConsumer | None:
+        """Return whose turn it is. Those without room leave the line until there is some."""
+        line = self._line
+        while line:
+            consumer = self._first_in_line()
+            if consumer is None:
+                return None
+            room = consumer.room()
+            if consumer.limit is not None:
+                room -= len(served.get(consumer, ()))
+            if room > 0:
+                if len(line) > 1:
+                    line.remove(consumer)  # it stands first, but for ranks
+                    line.append(consumer)
+                return consumer
+            line.remove(consumer)
+            consumer.listed = False
+            for window in consumer.terms.windows:
+                if window.room <= 0:
+                    window.waiting.append(partial(self.line_up, consumer))
+                    break
+        return None
+
+    def _first_in_line(self) -> PushConsumer | None:
+        line = self._line
         if self.settings.single_active:
-            line = [each for each in self._line if each.limit is None][:1]
-        else:
-            line = list(self._line)
-        takers = [each for each in line if each.room() > 0]
-        if len(takers) > 1:
-            highest = max(each.terms.priority for each in takers)
-            takers = [each for each in takers if each.terms.priority == highest]
-            self._line.rotate(-1)
-        return takers
-
-    def _hand_over(self, taker: PushConsumer, entries: list[Entry]) -> None:
-        if not entries:
-            return
-        if taker.limit is not None:
-            self._line.remove(taker)
-        deliveries = self._lease(entries, taker.terms, taker)
-        if taker.terms.settled:
-            for entry in entries:
-                self._end_lease(entry)
-                self._remove(entry)
-        taker.deliver(deliveries)
+            active = next((each for each in self._consumers if each.limit is None), None)
+            return active if active is not None and active.listed else None
+        if len(line) > 1 and self._ranked:
+            return max(line, key=lambda each: each.terms.priority)
+        return line[0]
 
     def _take(self, limit: int, batch: object | None = None) -> list[Entry]:
         """Remove up to `limit` ready entries from the order; some may be given up on the way."""
@@ -706,7 +722,7 @@ class MemoryQueue(Queue):
         self._expire(now)
         self._retain(now)
         settings = self.settings
-        if settings.expires is not None and not self._line:
+        if settings.expires is not None and not self._consumers:
             if now >= self.last_used + settings.expires:
                 host.retire(self)
                 return
@@ -762,6 +778,7 @@ class MemoryQueue(Queue):
         if settings.retention != old.retention:
             self._retention_armed = settings.retention is not None
         self._drop_overflow()
+        self._host.configured(self)
         self._host.arm(self, now)
         return self._host.journal.commit()
 
@@ -784,6 +801,11 @@ class MemoryQueue(Queue):
         self._left = 0
         return len(waiting), self._host.journal.commit()
 
+    @property
+    def depth(self) -> int:
+        """Entries in the queue, whatever their state."""
+        return len(self.entries)
+
     def counts(self) -> QueueCounts:
         """Exact counts."""
         oldest = next(iter(self._order), None) if self._visible else None
@@ -792,7 +814,7 @@ class MemoryQueue(Queue):
             in_flight=self._in_flight,
             delayed=self._delayed_count,
             bytes=self._bytes,
-            consumers=sum(each.limit is None for each in self._line),
+            consumers=sum(each.limit is None for each in self._consumers),
             oldest=None if oldest is None else oldest.published,
         )
 
@@ -807,7 +829,8 @@ class MemoryQueue(Queue):
     def close(self, reason: str) -> None:
         """The queue is deleted: drop all, end every consumer and waiter."""
         self.deleted = True
-        line, self._line = self._line, deque()
+        consumers, self._consumers = self._consumers, {}
+        self._line.clear()
         in_memory = sum(each.size for each in self.entries.values() if each.message is not None)
         self._host.count(-in_memory)
         for entry in self.entries.values():
@@ -816,7 +839,8 @@ class MemoryQueue(Queue):
             entry.state = GONE
         self.entries.clear()
         self._order = _order_for(self.settings)
-        for consumer in line:
+        for consumer in consumers:
+            consumer.listed = False
             consumer.cancelled(reason)
 
     def page_out(self, written: int, goal: int) -> int:

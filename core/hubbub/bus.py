@@ -1,0 +1,459 @@
+"""The bus: joins topics, queues and streams. Publishes to addresses, keeps subscriptions.
+
+A plugin reaches it through a `hubbub.session.Session` only.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
+
+from .address import Address, AddressError, Kind, check_pattern, parse_address
+from .clock import Clock
+from .engine.contract import Commit, Document, Engine, Enqueued, Queue
+from .engine.queues import DONE
+from .errors import HubbubError, NotFoundError, RefusedError
+from .filters import compile_filter
+from .message import Death, Message
+from .topics import SubscriptionTree, TopicMap
+
+_SUBSCRIPTIONS = "subscription"
+_RETAINED = "retained"
+_MAX_HOPS = 16
+"""Topic-to-topic subscriptions that one message may pass: a loop ends here, counted as a loss."""
+_NO_DUPLICATES: dict[int, int] = {}
+_NO_ERRORS: dict[int, HubbubError] = {}
+
+Accepts: TypeAlias = Callable[[Message], bool]
+
+
+class Batch:
+    """Messages of one address that are delivered together, to every subscriber the same object.
+
+    `cache` is for those who deliver: what one subscriber has encoded, the next can send again.
+    """
+
+    __slots__ = ("cache", "messages")
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self.messages = messages
+        self.cache: dict[Any, Any] = {}
+
+
+class FilterSpec(msgspec.Struct, frozen=True, array_like=True):
+    """A filter as it is kept: its `kind` ("policy" is `hubbub.filters`) and JSON-able `spec`."""
+
+    kind: str
+    spec: Any
+
+
+class Subscription:
+    """Everything that receives: a pattern, a filter and a target.
+
+    `target` is an address, or None for a live client. Obtained from a session; `cancel` there.
+    """
+
+    __slots__ = ("accepts", "deliver", "durable", "filter", "id", "pattern", "realm", "scope",
+                 "target")  # fmt: skip
+
+    def __init__(
+        self,
+        realm: str,
+        pattern: str,
+        deliver: Callable[[Batch], Enqueued | None],
+        *,
+        id: str,  # noqa: A002 - the field's own name
+        scope: str | None = None,
+        target: str | None = None,
+        filter: FilterSpec | None = None,  # noqa: A002 - the field's own name
+        accepts: Accepts | None = None,
+        durable: bool = False,
+    ) -> None:
+        self.realm = realm
+        self.pattern = pattern
+        self.deliver = deliver
+        self.id = id
+        self.scope = scope
+        self.target = target
+        self.filter = filter
+        self.accepts = accepts
+        self.durable = durable
+
+
+class _SubscriptionRecord(msgspec.Struct, array_like=True):
+    """What is kept of a durable subscription."""
+
+    pattern: str
+    scope: str | None
+    target: str
+    filter: FilterSpec | None
+
+
+class Publication(msgspec.Struct, frozen=True):
+    """What became of a batch of messages.
+
+    `commit` is kept when all that had to be kept is. By index: `unmatched` were seen by nobody,
+    `refused` met an error, `duplicates` repeat the message of that id.
+    """
+
+    commit: Commit
+    unmatched: tuple[int, ...] = ()
+    refused: Mapping[int, HubbubError] = _NO_ERRORS
+    duplicates: Mapping[int, int] = _NO_DUPLICATES
+
+
+class Losses(Protocol):
+    """Hears of every message that goes no further."""
+
+    def __call__(self, reason: str, count: int, address: str) -> None:
+        """`count` messages for `address` were dropped for `reason`."""
+        ...
+
+
+class _Realm:
+    """One tenant's topics."""
+
+    def __init__(self) -> None:
+        self.tree: SubscriptionTree[Subscription] = SubscriptionTree()
+        self.retained: TopicMap[Message] = TopicMap()
+        self.by_id: dict[str, Subscription] = {}
+        self.by_target: dict[str, dict[str, Subscription]] = {}
+
+
+class Bus:
+    """Publishes, subscribes, and carries dead letters.
+
+    `filter_kinds` maps the kind of a filter to a compiler of its spec.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        lost: Losses,
+        filter_kinds: Mapping[str, Callable[[Any], Accepts]],
+    ) -> None:
+        self.engine = engine
+        self.clock = clock
+        self.lost = lost
+        self._filter_kinds = {"policy": _compile_policy, **filter_kinds}
+        self._realms: dict[str, _Realm] = {}
+        self._addresses: dict[str, Address | AddressError] = {}
+        engine.dead_letter = self._bury
+
+    async def load(self) -> None:
+        """Take back the subscriptions and retained messages that the engine kept."""
+        async for document in self.engine.documents(_SUBSCRIPTIONS):
+            record = msgspec.msgpack.decode(document.value, type=_SubscriptionRecord)
+            self._add(self._subscription(document.realm, document.key, record, durable=True))
+        async for document in self.engine.documents(_RETAINED):
+            message = msgspec.msgpack.decode(document.value, type=Message)
+            self._realm(document.realm).retained.set(document.key, message)
+
+    def _realm(self, name: str) -> _Realm:
+        realm = self._realms.get(name)
+        if realm is None:
+            realm = self._realms[name] = _Realm()
+        return realm
+
+    # publishing
+
+    def publish(self, realm: str, messages: Sequence[Message]) -> Publication:
+        """Route messages in order; ids and publishing times are set already.
+
+        Messages of one address that follow one another are delivered as one batch.
+        """
+        commit: Commit = DONE
+        unmatched: tuple[int, ...] = ()
+        refused: dict[int, HubbubError] = _NO_ERRORS
+        duplicates: dict[int, int] = _NO_DUPLICATES
+        where = self._realm(realm)
+        count = len(messages)
+        start = 0
+        while start < count:
+            first = messages[start]
+            address, scope = first.address, first.scope
+            end = start + 1
+            while end < count and messages[end].address == address and messages[end].scope == scope:
+                end += 1
+            run = messages if end - start == count else messages[start:end]
+            if address[:1] == "$" or not address:
+                result = self._send(realm, where, address, run)
+            else:
+                result = self._publish_topic(realm, where, run)
+            if result.commit is not DONE:
+                commit = result.commit
+            if result.unmatched:
+                unmatched += tuple(start + index for index in result.unmatched)
+            if result.refused:
+                refused = refused | {start + i: error for i, error in result.refused.items()}
+            if result.duplicates:
+                duplicates = duplicates | {start + i: id_ for i, id_ in result.duplicates.items()}
+            start = end
+        return Publication(commit, unmatched, refused, duplicates)
+
+    def _send(self, realm: str, where: _Realm, text: str, run: Sequence[Message]) -> Publication:
+        """Send to an address that may be a queue or a stream."""
+        address = self._parse(text)
+        if isinstance(address, AddressError):
+            return Publication(DONE, refused=dict.fromkeys(range(len(run)), address))
+        if address.kind is Kind.TOPIC:
+            return self._publish_topic(realm, where, run)
+        if address.kind is Kind.QUEUE:
+            queue = self.engine.find_queue(realm, address.name)
+            if queue is not None:
+                return _publication(queue.enqueue(run))
+        error = NotFoundError(address.kind.value, address.name)
+        return Publication(DONE, refused=dict.fromkeys(range(len(run)), error))
+
+    def _parse(self, text: str) -> Address | AddressError:
+        address = self._addresses.get(text)
+        if address is None:
+            try:
+                address = parse_address(text)
+            except AddressError as error:
+                address = error
+            if len(self._addresses) >= 10_000:
+                self._addresses.clear()
+            self._addresses[text] = address
+        return address
+
+    def _publish_topic(self, realm: str, where: _Realm, run: Sequence[Message]) -> Publication:
+        first = run[0]
+        for message in run:
+            if message.retain:
+                self._retain(realm, where, message)
+        subscriptions = where.tree.match(first.address, first.scope)
+        if not subscriptions:
+            return Publication(DONE, tuple(range(len(run))))
+        if first.hops > _MAX_HOPS:
+            self.lost("routing loop", len(run), first.address)
+            return Publication(DONE)
+        commit: Commit = DONE
+        refused: dict[int, HubbubError] = _NO_ERRORS
+        whole = Batch(run)
+        seen: set[int] | None = set()
+        for subscription in subscriptions:
+            accepts = subscription.accepts
+            if accepts is None:
+                seen = None
+                batch, indexes = whole, None
+            else:
+                indexes = [index for index, message in enumerate(run) if accepts(message)]
+                if not indexes:
+                    continue
+                if seen is not None:
+                    seen.update(indexes)
+                batch = Batch([run[index] for index in indexes])
+            result = subscription.deliver(batch)
+            if result is None:
+                continue
+            if result.commit is not DONE:
+                commit = result.commit
+            for index, reason in result.refused.items():
+                at = index if indexes is None else indexes[index]
+                refused = {**refused, at: RefusedError(reason)}
+        unmatched = (
+            () if seen is None else tuple(index for index in range(len(run)) if index not in seen)
+        )
+        return Publication(commit, unmatched, refused)
+
+    # retained messages
+
+    def _retain(self, realm: str, where: _Realm, message: Message) -> None:
+        if not message.body:
+            if where.retained.delete(message.address):
+                self.engine.drop(_RETAINED, realm, message.address)
+            return
+        where.retained.set(message.address, message)
+        value = msgspec.msgpack.encode(message)
+        self.engine.put(Document(_RETAINED, realm, message.address, value))
+
+    def retained(self, realm: str, pattern: str) -> list[Message]:
+        """Return the retained messages that a pattern matches, expired ones left out."""
+        now = self.clock.now()
+        where = self._realm(realm)
+        found = [message for _, message in where.retained.match(pattern)]
+        for message in found:
+            if message.expires_at is not None and message.expires_at <= now:
+                where.retained.delete(message.address)
+                self.engine.drop(_RETAINED, realm, message.address)
+        return [each for each in found if each.expires_at is None or each.expires_at > now]
+
+    # subscriptions
+
+    def subscribe(
+        self,
+        realm: str,
+        pattern: str,
+        target: str | Callable[[Batch], None],
+        *,
+        scope: str | None = None,
+        filter: FilterSpec | None = None,  # noqa: A002 - the field's own name
+        accepts: Accepts | None = None,
+        id: str | None = None,  # noqa: A002 - the field's own name
+        durable: bool = False,
+    ) -> Subscription:
+        """Make a subscription; one of the same `id` is replaced.
+
+        Raises:
+            AddressError: the pattern or the target is no address.
+            FilterError: the filter is none.
+            RefusedError: nobody knows this kind of filter.
+        """
+        check_pattern(pattern)
+        id_ = id or uuid.uuid4().hex
+        if isinstance(target, str):
+            parse_address(target)
+            record = _SubscriptionRecord(pattern, scope, target, filter)
+            subscription = self._subscription(realm, id_, record, durable=durable)
+        else:
+            subscription = Subscription(
+                realm, pattern, target, id=id_, scope=scope, filter=filter,
+                accepts=accepts or self._compile(filter),
+            )  # fmt: skip
+        self.unsubscribe(realm, id_)
+        self._add(subscription)
+        if durable:
+            value = msgspec.msgpack.encode(record)
+            self.engine.put(Document(_SUBSCRIPTIONS, realm, id_, value))
+        return subscription
+
+    def unsubscribe(self, realm: str, id_: str) -> bool:
+        """End a subscription; tell whether there was one."""
+        where = self._realm(realm)
+        subscription = where.by_id.pop(id_, None)
+        if subscription is None:
+            return False
+        where.tree.remove(subscription)
+        if subscription.target is not None:
+            peers = where.by_target[subscription.target]
+            del peers[id_]
+            if not peers:
+                del where.by_target[subscription.target]
+        if subscription.durable:
+            self.engine.drop(_SUBSCRIPTIONS, realm, id_)
+        return True
+
+    def subscriptions(self, realm: str, target: str | None = None) -> list[Subscription]:
+        """Return the subscriptions of a realm, or those to one target."""
+        where = self._realm(realm)
+        found = where.by_id if target is None else where.by_target.get(target, {})
+        return list(found.values())
+
+    def find_subscription(self, realm: str, id_: str) -> Subscription | None:
+        """Return the subscription of this id."""
+        return self._realm(realm).by_id.get(id_)
+
+    def _add(self, subscription: Subscription) -> None:
+        where = self._realm(subscription.realm)
+        where.tree.add(subscription)
+        where.by_id[subscription.id] = subscription
+        if subscription.target is not None:
+            where.by_target.setdefault(subscription.target, {})[subscription.id] = subscription
+
+    def _subscription(
+        self, realm: str, id_: str, record: _SubscriptionRecord, *, durable: bool
+    ) -> Subscription:
+        return Subscription(
+            realm, record.pattern, self._delivery_to(realm, record.target), id=id_,
+            scope=record.scope, target=record.target, filter=record.filter,
+            accepts=self._compile(record.filter), durable=durable,
+        )  # fmt: skip
+
+    def _compile(self, spec: FilterSpec | None) -> Accepts | None:
+        if spec is None:
+            return None
+        compiler = self._filter_kinds.get(spec.kind)
+        if compiler is None:
+            raise RefusedError(f"no plugin knows filters of the kind {spec.kind!r}")
+        return compiler(spec.spec)
+
+    def _delivery_to(self, realm: str, target: str) -> Callable[[Batch], Enqueued | None]:
+        address = parse_address(target)
+        if address.kind is Kind.QUEUE:
+            return self._delivery_to_queue(realm, address.name, target)
+
+        def deliver(batch: Batch) -> Enqueued | None:
+            return self.forward(realm, batch.messages, target)
+
+        return deliver
+
+    def _delivery_to_queue(
+        self, realm: str, name: str, target: str
+    ) -> Callable[[Batch], Enqueued | None]:
+        engine = self.engine
+
+        def deliver(batch: Batch) -> Enqueued | None:
+            queue = engine.find_queue(realm, name)
+            if queue is None:
+                self.lost("no such queue", len(batch.messages), target)
+                return None
+            return queue.enqueue(batch.messages)
+
+        return deliver
+
+    def forward(self, realm: str, messages: Sequence[Message], target: str) -> Enqueued | None:
+        """Publish copies of messages to another address."""
+        copies = [
+            msgspec.structs.replace(each, id=self.engine.next_id(), address=target, scope=None,
+                                    retain=False, hops=each.hops + 1)
+            for each in messages
+        ]  # fmt: skip
+        publication = self.publish(realm, copies)
+        refused = {index: str(error) for index, error in publication.refused.items()}
+        return Enqueued(publication.commit, refused, _NO_DUPLICATES)
+
+    # dead letters
+
+    def _bury(self, queue: Queue, message: Message, receives: int, reason: str) -> Commit:
+        """Publish a message that a queue gave up to its dead-letter address."""
+        target = queue.settings.dead_letter
+        if target is None or _circles(message, queue.name, reason):
+            self.lost(reason, 1, f"$queue/{queue.name}")
+            return DONE
+        death = Death(queue.name, reason, message.address, self.clock.now())
+        copy = msgspec.structs.replace(
+            message, id=self.engine.next_id(), address=target, scope=None, retain=False,
+            origin_id=message.identity, deaths=_with_death(message.deaths, death),
+            prior_receives=message.prior_receives + receives, expires_at=None, delay=None,
+            dedup_id=None, hops=message.hops + 1,
+        )  # fmt: skip
+        publication = self.publish(queue.realm, [copy])
+        if publication.unmatched or publication.refused:
+            self.lost("dead letter not taken", 1, target)
+        return publication.commit
+
+
+def _circles(message: Message, queue: str, reason: str) -> bool:
+    """Tell whether a message came round to a queue that gave it up before, with no rejection.
+
+    RabbitMQ drops such messages, since they would circle for ever.
+    """
+    if reason == "rejected" or any(death.reason == "rejected" for death in message.deaths):
+        return False
+    return any(death.queue == queue and death.reason == reason for death in message.deaths)
+
+
+def _with_death(deaths: tuple[Death, ...], death: Death) -> tuple[Death, ...]:
+    """Add a death in front; one of the same queue and reason is counted up, as in x-death."""
+    for each in deaths:
+        if (each.queue, each.reason) == (death.queue, death.reason):
+            rest = tuple(other for other in deaths if other is not each)
+            return (msgspec.structs.replace(death, count=each.count + 1), *rest)
+    return (death, *deaths)
+
+
+def _publication(result: Enqueued) -> Publication:
+    if not (result.refused or result.duplicates):
+        return Publication(result.commit)
+    refused: dict[int, HubbubError] = {
+        index: RefusedError(reason) for index, reason in result.refused.items()
+    }
+    return Publication(result.commit, (), refused, result.duplicates)
+
+
+def _compile_policy(spec: Any) -> Accepts:
+    matches = compile_filter(spec)
+    return lambda message: matches(message.headers)

@@ -1,0 +1,264 @@
+"""The embedded engine: state in memory, kept by the journal, driven by one ticker."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from heapq import heappop, heappush
+
+import msgspec
+import trio
+
+from ..clock import Clock
+from ..errors import ExistsError, UnavailableError
+from ..message import Message
+from .contract import (
+    Commit,
+    DeadLetter,
+    Document,
+    Engine,
+    Queue,
+    QueueSettings,
+    Receipt,
+)
+from .journal import Journal
+from .queues import MemoryQueue
+
+_QUEUES = "queue"
+_NEVER = 1 << 62
+_LONGEST_NAP = 5.0
+"""Seconds; the ticker looks at the wall clock at least so often, for somebody may set it."""
+_READY_DEADLINE = 30.0
+"""Seconds that a publisher is held back at most before it is told that memory is full."""
+
+
+class _QueueRecord(msgspec.Struct, array_like=True):
+    """What is kept of a queue beside its messages."""
+
+    number: int
+    settings: QueueSettings
+    created: int
+    modified: int
+
+
+class EmbeddedEngine(Engine):
+    """Everything in this process, durable through `journal`.
+
+    `memory_limit`: bytes of message bodies in memory, over which those that wait longest for
+    their turn are paged out to the store; at twice as much, publishers wait.
+    """
+
+    dead_letter: DeadLetter
+
+    def __init__(self, journal: Journal, clock: Clock, *, memory_limit: int) -> None:
+        self.journal = journal
+        self.clock = clock
+        self.memory = 0
+        self._limit = memory_limit
+        self._queues: dict[tuple[str, str], MemoryQueue] = {}
+        self._numbered: dict[int, MemoryQueue] = {}
+        self._alarms: list[tuple[int, int]] = []
+        self._alarm_of: dict[int, int] = {}
+        self._nap_until = _NEVER
+        self._wake = trio.Event()
+        self._full = trio.Event()
+        self._room = trio.Event()
+        self._last_id = 0
+        self._last_token = 0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Open the store, serve inside the context, then flush and close."""
+        async with self.journal.running():
+            self._load()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tick)
+                nursery.start_soon(self._page_out)
+                try:
+                    yield
+                finally:
+                    nursery.cancel_scope.cancel()
+
+    def _load(self) -> None:
+        # Ids and tokens go on from the clock, so that those given out shortly before a crash and
+        # never written are not given again.
+        now = self.clock.now()
+        self._last_id = max(self.journal.max_message_id, now * 1000)
+        self._last_token = max(self.journal.max_token, now * 1000)
+        for document in self.journal.documents(_QUEUES):
+            record = msgspec.msgpack.decode(document.value, type=_QueueRecord)
+            queue = self._add(record.number, document.realm, document.key, record.settings)
+            queue.created, queue.modified = record.created, record.modified
+        for number, entry in self.journal.entries():
+            if (owner := self._numbered.get(number)) is not None:
+                owner.restore(entry, now)
+        for number, key, message, until in self.journal.dedups():
+            if (owner := self._numbered.get(number)) is not None and until > now:
+                owner.remember(key, message, until)
+        for queue in self._numbered.values():
+            self.arm(queue, now)
+
+    def _add(self, number: int, realm: str, name: str, settings: QueueSettings) -> MemoryQueue:
+        queue = MemoryQueue(self, number, realm, name, settings)
+        self._queues[realm, name] = self._numbered[number] = queue
+        return queue
+
+    # identities and commits
+
+    def next_id(self) -> int:
+        """Return a message id: unique in this store for ever, rising."""
+        self._last_id += 1
+        return self._last_id
+
+    def next_token(self) -> int:
+        """Return a fencing token, higher than any before."""
+        self._last_token += 1
+        return self._last_token
+
+    def commit(self) -> Commit:
+        """Return the commit of everything handed over so far."""
+        return self.journal.commit()
+
+    async def ready(self) -> None:
+        """Return when the journal and the memory can take more."""
+        if self.memory > 2 * self._limit:
+            with trio.move_on_after(_READY_DEADLINE) as scope:
+                while self.memory > 2 * self._limit:
+                    self._room = trio.Event()
+                    await self._room.wait()
+            if scope.cancelled_caught:
+                raise UnavailableError(
+                    f"messages that wait take {self.memory} bytes, twice hub.memory_limit"
+                )
+        await self.journal.ready()
+
+    # queues
+
+    async def create_queue(self, realm: str, name: str, settings: QueueSettings) -> Queue:
+        """Create a queue."""
+        if (realm, name) in self._queues:
+            raise ExistsError("queue", name)
+        queue = self._add(self.next_id(), realm, name, settings)
+        self._keep(queue)
+        if settings.expires is not None:
+            self.arm(queue, queue.created + settings.expires)
+        return queue
+
+    def configured(self, queue: MemoryQueue) -> None:
+        """Keep the new settings of a queue."""
+        self._keep(queue)
+
+    def _keep(self, queue: MemoryQueue) -> None:
+        if not queue.settings.durable:
+            return
+        record = _QueueRecord(queue.number, queue.settings, queue.created, queue.modified)
+        value = msgspec.msgpack.encode(record)
+        self.journal.put(Document(_QUEUES, queue.realm, queue.name, value))
+
+    def find_queue(self, realm: str, name: str) -> Queue | None:
+        """Return the queue of this name."""
+        return self._queues.get((realm, name))
+
+    def queue_of(self, receipt: Receipt) -> Queue | None:
+        """Return the queue that gave a receipt."""
+        return self._numbered.get(receipt.queue)
+
+    def queues(self, realm: str, prefix: str = "") -> Iterable[Queue]:
+        """Return all queues of a realm whose names start with `prefix`, in order of name."""
+        return [
+            queue
+            for (where, name), queue in sorted(self._queues.items())
+            if where == realm and name.startswith(prefix)
+        ]
+
+    async def delete_queue(self, queue: Queue) -> Commit:
+        """Delete a queue with all it holds; its consumers are cancelled."""
+        if (found := self._numbered.get(queue.number)) is not None:
+            self.retire(found)
+        return self.journal.commit()
+
+    def retire(self, queue: MemoryQueue) -> None:
+        """Delete a queue that nobody uses any more."""
+        if queue.deleted:
+            return
+        del self._queues[queue.realm, queue.name]
+        del self._numbered[queue.number]
+        self._alarm_of.pop(queue.number, None)
+        queue.close("the queue was deleted")
+        if queue.settings.durable:
+            self.journal.drop_queue(queue.number)
+            self.journal.drop(_QUEUES, queue.realm, queue.name)
+
+    def bury(self, queue: MemoryQueue, message: Message, receives: int, reason: str) -> None:
+        """Hand a message that the queue gives up to its dead-letter address."""
+        self.dead_letter(queue, message, receives, reason)
+
+    # documents
+
+    def put(self, document: Document) -> Commit:
+        """Keep a document, replacing the one of the same namespace, realm and key."""
+        self.journal.put(document)
+        return self.journal.commit()
+
+    def drop(self, namespace: str, realm: str, key: str) -> Commit:
+        """Forget a document; no error where there is none."""
+        self.journal.drop(namespace, realm, key)
+        return self.journal.commit()
+
+    async def documents(self, namespace: str) -> AsyncIterator[Document]:
+        """All documents of a namespace, by realm and key."""
+        for document in self.journal.documents(namespace):
+            yield document
+
+    # time and memory
+
+    def arm(self, queue: MemoryQueue, when: int) -> None:
+        """Call `queue.advance` at `when`, or earlier if it asked for that before."""
+        if when >= self._alarm_of.get(queue.number, _NEVER):
+            return
+        self._alarm_of[queue.number] = when
+        heappush(self._alarms, (when, queue.number))
+        if when < self._nap_until:
+            self._wake.set()
+
+    async def _tick(self) -> None:
+        alarms = self._alarms
+        while True:
+            now = self.clock.now()
+            while alarms and alarms[0][0] <= now:
+                when, number = heappop(alarms)
+                if self._alarm_of.get(number) == when:
+                    del self._alarm_of[number]
+                    self._numbered[number].advance(now)
+            self._wake = trio.Event()
+            self._nap_until = alarms[0][0] if alarms else _NEVER
+            with trio.move_on_after(min(_LONGEST_NAP, max(0, self._nap_until - now) / 1000)):
+                await self._wake.wait()
+            self._nap_until = 0
+
+    def count(self, size: int) -> None:
+        """Note that bodies in memory grew (or, negative, shrank) by `size` bytes."""
+        self.memory += size
+        if size > 0:
+            if self.memory > self._limit:
+                self._full.set()
+        elif self.memory <= 2 * self._limit:
+            self._room.set()
+
+    async def _page_out(self) -> None:
+        """Keep the bodies in memory below the limit, as far as the store has them."""
+        while True:
+            await self._full.wait()
+            written = self._last_id
+            try:
+                await self.journal.commit().wait()
+            except UnavailableError:
+                await trio.sleep(1.0)  # the journal reports it; nothing can go out meanwhile
+                continue
+            goal = self.memory - self._limit * 3 // 4
+            for queue in sorted(self._numbered.values(), key=lambda each: -each.depth):
+                if goal <= 0:
+                    break
+                goal -= queue.page_out(written, goal)
+                await trio.lowlevel.checkpoint()
+            self._full = trio.Event()
+            # What could not go out (not durable, or leased) is looked at again in a moment.
+            await trio.sleep(0.1 if goal <= 0 else 1.0)

@@ -1,0 +1,476 @@
+"""One client's authorised handle on the bus: all that a plugin needs, and all that it gets.
+
+Every act goes through here, so every act is authorised, counted and seen by observers; nobody can
+forget to.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+from .address import parse_address, queue_address
+from .auth import Principal
+from .bus import Accepts, Batch, Bus, FilterSpec, Publication, Subscription
+from .engine.contract import (
+    DEFAULT_REALM,
+    Commit,
+    ConsumerTerms,
+    Consumption,
+    Delivery,
+    Document,
+    Outcome,
+    Queue,
+    QueueCounts,
+    QueueSettings,
+    Receipt,
+    Settlement,
+    Window,
+)
+from .engine.queues import DONE
+from .errors import DeniedError, HubbubError, NotFoundError
+from .message import Message
+from .metrics import ProtocolMeter
+
+_VERDICTS = 1_000
+"""Addresses of which a session remembers whether it may publish there."""
+
+
+class Observers(Protocol):
+    """What a session tells those who watch; every attribute is None while nobody does."""
+
+    published: Callable[["Session", Sequence[Message]], None] | None
+    delivered: Callable[["Session", Sequence[Delivery]], None] | None
+    settled: Callable[["Session", Sequence[Receipt], Outcome], None] | None
+    connected: Callable[["Session"], None] | None
+    disconnected: Callable[["Session", str], None] | None
+
+
+class Allows(Protocol):
+    """Decides what a principal may do."""
+
+    def __call__(self, principal: Principal, action: str, resource: str, realm: str) -> bool:
+        """Whether `principal` may do `action` to `resource` (an address or a pattern)."""
+        ...
+
+
+class QueueInfo:
+    """What a session tells of a queue."""
+
+    __slots__ = ("_queue",)
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._queue.name
+
+    @property
+    def number(self) -> int:
+        """Its number, never used again: what receipts name it by."""
+        return self._queue.number
+
+    @property
+    def settings(self) -> QueueSettings:
+        """Its settings now."""
+        return self._queue.settings
+
+    @property
+    def created(self) -> int:
+        """When it was created, milliseconds since the epoch."""
+        return self._queue.created
+
+    @property
+    def modified(self) -> int:
+        """When its settings changed last, milliseconds since the epoch."""
+        return self._queue.modified
+
+    def counts(self) -> QueueCounts:
+        """Count its messages, exactly."""
+        return self._queue.counts()
+
+
+class Session:
+    """One client on the bus, from connect to disconnect: use it as a context manager.
+
+    Made by `Hub.session`. `protocol` and `client` mark what it publishes; `realm` is its tenant.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        principal: Principal,
+        *,
+        protocol: str,
+        client: str,
+        realm: str = DEFAULT_REALM,
+        allows: Allows,
+        meter: ProtocolMeter,
+        observers: Observers,
+    ) -> None:
+        self.principal = principal
+        self.protocol = protocol
+        self.client = client
+        self.realm = realm
+        self.reason = "closed"
+        """Why it ended: set before leaving, told to observers."""
+        self._bus = bus
+        self._engine = bus.engine
+        self._allows = allows
+        self._meter = meter
+        self._observers = observers
+        self._verdicts: dict[str, HubbubError | None] = {}
+        self._live: dict[str, Subscription] = {}
+        self._consumptions: list[Consumption] = []
+
+    def __enter__(self) -> Self:
+        self._meter.clients += 1
+        if self._observers.connected:
+            self._observers.connected(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for subscription in list(self._live.values()):
+            self._bus.unsubscribe(self.realm, subscription.id)
+        self._live.clear()
+        for consumption in self._consumptions:
+            consumption.cancel()
+        self._consumptions.clear()
+        self._meter.clients -= 1
+        if self._observers.disconnected:
+            self._observers.disconnected(self, self.reason)
+
+    def allowed(self, action: str, resource: str) -> bool:
+        """Tell whether the principal may do this, without doing it."""
+        return self._allows(self.principal, action, resource, self.realm)
+
+    def _demand(self, action: str, resource: str) -> None:
+        if not self._allows(self.principal, action, resource, self.realm):
+            self._meter.denied += 1
+            raise DeniedError(self.principal.name, action, resource)
+
+    # publishing
+
+    async def ready(self) -> None:
+        """Wait while the store is behind: call it before reading more from a publisher.
+
+        Raises:
+            UnavailableError: the store takes nothing durable now.
+        """
+        await self._engine.ready()
+
+    def publish(self, messages: Sequence[Message]) -> Publication:
+        """Publish messages, in order; they are the bus's from now on.
+
+        Routes at once. Await the publication's `commit` before confirming durable messages.
+
+        Raises:
+            UnavailableError: the store takes nothing durable now.
+        """
+        bus, verdicts = self._bus, self._verdicts
+        next_id, now = self._engine.next_id, bus.clock.now()
+        protocol, client = self.protocol, self.client
+        refused: dict[int, HubbubError] = {}
+        for index, message in enumerate(messages):
+            message.id = next_id()
+            message.published = now
+            message.protocol = protocol
+            message.client = client
+            address = message.address
+            if address in verdicts:
+                error = verdicts[address]
+            else:
+                error = self._vet(address)
+            if error is not None:
+                refused[index] = error
+        self._meter.published += len(messages) - len(refused)
+        if refused:
+            return self._publish_some(messages, refused)
+        publication = bus.publish(self.realm, messages)
+        if self._observers.published:
+            self._observers.published(self, messages)
+        return publication
+
+    def _vet(self, address: str) -> HubbubError | None:
+        """Decide once per address whether this session may publish there."""
+        error: HubbubError | None = None
+        try:
+            parse_address(address)
+            self._demand("publish", address)
+        except HubbubError as problem:
+            error = problem
+        if len(self._verdicts) >= _VERDICTS:
+            self._verdicts.clear()
+        self._verdicts[address] = error
+        return error
+
+    def _publish_some(
+        self, messages: Sequence[Message], refused: dict[int, HubbubError]
+    ) -> Publication:
+        kept = [index for index in range(len(messages)) if index not in refused]
+        if not kept:
+            return Publication(DONE, refused=refused)
+        passed = [messages[index] for index in kept]
+        publication = self._bus.publish(self.realm, passed)
+        if self._observers.published:
+            self._observers.published(self, passed)
+        return Publication(
+            publication.commit,
+            tuple(kept[index] for index in publication.unmatched),
+            refused | {kept[index]: error for index, error in publication.refused.items()},
+            {kept[index]: id_ for index, id_ in publication.duplicates.items()},
+        )
+
+    # topics
+
+    def subscribe(
+        self,
+        pattern: str,
+        target: str | Callable[[Batch], None],
+        *,
+        scope: str | None = None,
+        filter: FilterSpec | None = None,  # noqa: A002 - the field's own name
+        accepts: Accepts | None = None,
+        id: str | None = None,  # noqa: A002 - the field's own name
+        durable: bool = False,
+    ) -> Subscription:
+        """Subscribe to a pattern of topics.
+
+        `target` is an address (a queue, a stream, another topic) or, for a live client, a function
+        that takes each batch and must not block. A live subscription ends with the session; one
+        to an address stays until `unsubscribe`, and over restarts if `durable`. `accepts` filters
+        for a live client; `filter` is kept with the subscription. `id`: replaces the one of the
+        same id.
+
+        Raises:
+            AddressError, FilterError, DeniedError, RefusedError (unknown kind of filter).
+        """
+        self._demand("subscribe", pattern)
+        if isinstance(target, str):
+            self._demand("publish", target)
+            return self._bus.subscribe(
+                self.realm, pattern, target, scope=scope, filter=filter, id=id, durable=durable
+            )
+        meter, observed = self._meter, target
+
+        def deliver(batch: Batch) -> None:
+            meter.delivered += len(batch.messages)
+            observed(batch)
+
+        subscription = self._bus.subscribe(
+            self.realm, pattern, deliver, scope=scope, filter=filter, accepts=accepts, id=id
+        )
+        self._live[subscription.id] = subscription
+        return subscription
+
+    def unsubscribe(self, id_: str) -> bool:
+        """End a subscription; tell whether there was one."""
+        self._live.pop(id_, None)
+        return self._bus.unsubscribe(self.realm, id_)
+
+    def subscriptions(self, target: str | None = None) -> list[Subscription]:
+        """Return the subscriptions of the realm, or those to one target."""
+        return self._bus.subscriptions(self.realm, target)
+
+    def retained(self, pattern: str) -> list[Message]:
+        """Return the retained messages that a pattern matches."""
+        self._demand("subscribe", pattern)
+        return self._bus.retained(self.realm, pattern)
+
+    # queues
+
+    def _queue(self, name: str, action: str) -> Queue:
+        self._demand(action, f"$queue/{name}")
+        queue = self._engine.find_queue(self.realm, name)
+        if queue is None:
+            raise NotFoundError("queue", name)
+        return queue
+
+    def find_queue(self, name: str) -> QueueInfo | None:
+        """Return what there is to know of a queue, None if there is none."""
+        queue = self._engine.find_queue(self.realm, name)
+        return None if queue is None else QueueInfo(queue)
+
+    def queues(self, prefix: str = "") -> list[QueueInfo]:
+        """Return the queues whose names start with `prefix`, in order of name."""
+        return [QueueInfo(queue) for queue in self._engine.queues(self.realm, prefix)]
+
+    async def create_queue(self, name: str, settings: QueueSettings) -> QueueInfo:
+        """Create a queue; it is kept when `commit()` is.
+
+        Raises:
+            ExistsError, DeniedError, AddressError.
+        """
+        queue_address(name)
+        self._demand("configure", f"$queue/{name}")
+        return QueueInfo(await self._engine.create_queue(self.realm, name, settings))
+
+    async def configure_queue(self, name: str, settings: QueueSettings) -> Commit:
+        """Change a queue's settings while it runs."""
+        return await self._queue(name, "configure").configure(settings)
+
+    async def delete_queue(self, name: str) -> Commit:
+        """Delete a queue, all it holds, and the subscriptions that lead to it."""
+        queue = self._queue(name, "configure")
+        for subscription in self._bus.subscriptions(self.realm, str(queue_address(name))):
+            self._bus.unsubscribe(self.realm, subscription.id)
+        return await self._engine.delete_queue(queue)
+
+    async def purge_queue(self, name: str) -> int:
+        """Drop what waits in a queue, not what is leased; return how many, once that is kept."""
+        count, commit = await self._queue(name, "configure").purge()
+        await commit.wait()
+        return count
+
+    def peek(self, name: str, limit: int) -> Iterator[Message]:
+        """Look at the messages that would be received next."""
+        return self._queue(name, "consume").peek(limit)
+
+    async def receive(
+        self, name: str, limit: int = 1, *, owner: str | None = None,
+        lease: int | None = None, wait: int = 0,
+    ) -> list[Delivery]:  # fmt: skip
+        """Lease up to `limit` messages of a queue, waiting up to `wait` ms for the first.
+
+        `lease` in ms; None takes the queue's. A cancelled call leases nothing.
+
+        Raises:
+            NotFoundError, DeniedError, RefusedError (too many in flight).
+        """
+        queue = self._queue(name, "consume")
+        deliveries = await queue.receive(limit, owner=owner or self.client, lease=lease, wait=wait)
+        if deliveries:
+            self._delivered(deliveries)
+        return deliveries
+
+    def consume(
+        self,
+        name: str,
+        deliver: Callable[[list[Delivery]], None],
+        *,
+        owner: str | None = None,
+        lease: int | None = None,
+        windows: tuple[Window, ...] = (),
+        settled: bool = False,
+        exclusive: bool = False,
+        priority: int = 0,
+        cancelled: Callable[[str], None] = lambda reason: None,
+    ) -> Consumption:
+        """Have messages of a queue pushed to `deliver`, which must not block.
+
+        See `ConsumerTerms` for the options. Ends with the session; what it holds stays leased to
+        the owner until settled or `release_owner`.
+
+        Raises:
+            NotFoundError, DeniedError, RefusedError (in exclusive use).
+        """
+        queue = self._queue(name, "consume")
+
+        def counted(deliveries: list[Delivery]) -> None:
+            self._delivered(deliveries)
+            deliver(deliveries)
+
+        terms = ConsumerTerms(
+            owner=owner or self.client, lease=lease, windows=windows, settled=settled,
+            exclusive=exclusive, priority=priority,
+        )  # fmt: skip
+        consumption = queue.consume(counted, terms, cancelled)
+        self._consumptions.append(consumption)
+        return consumption
+
+    def _delivered(self, deliveries: list[Delivery]) -> None:
+        self._meter.delivered += len(deliveries)
+        self._meter.redelivered += sum(each.redelivered for each in deliveries)
+        if self._observers.delivered:
+            self._observers.delivered(self, deliveries)
+
+    def end_consumption(self, consumption: Consumption) -> None:
+        """Take nothing more from a queue."""
+        consumption.cancel()
+        if consumption in self._consumptions:
+            self._consumptions.remove(consumption)
+
+    async def settle(
+        self, receipts: Sequence[Receipt], outcome: Outcome = Outcome.ACCEPT,
+        *, reason: str = "rejected",
+    ) -> Settlement:  # fmt: skip
+        """End leases; receipts may be of several queues.
+
+        `failed` of the answer has the indexes of receipts that no longer count.
+        """
+        self._meter.settled += len(receipts)
+        if self._observers.settled:
+            self._observers.settled(self, receipts, outcome)
+        numbers = {receipt.queue for receipt in receipts}
+        if len(numbers) == 1:
+            queue = self._engine.queue_of(receipts[0])
+            if queue is not None:
+                return await queue.settle(receipts, outcome, reason=reason)
+        failed: list[int] = []
+        for number in numbers:
+            indexes = [i for i, receipt in enumerate(receipts) if receipt.queue == number]
+            queue = self._engine.queue_of(receipts[indexes[0]])
+            if queue is None:
+                failed += indexes
+                continue
+            part = await queue.settle([receipts[i] for i in indexes], outcome, reason=reason)
+            failed += [indexes[i] for i in part.failed]
+        return Settlement(tuple(sorted(failed)), self._engine.commit())
+
+    async def extend(self, receipt: Receipt, lease: int) -> bool:
+        """Move a lease's deadline to `lease` ms from now (0: give it back); False if it is over."""
+        queue = self._engine.queue_of(receipt)
+        return queue is not None and not (await queue.extend([receipt], lease)).failed
+
+    def lease_of(self, receipt: Receipt) -> Literal["held", "stale", "visible", "gone"]:
+        """Tell what a receipt still means."""
+        queue = self._engine.queue_of(receipt)
+        return "gone" if queue is None else queue.lease_of(receipt)
+
+    def tag(self, receipt: Receipt, tag: int) -> None:
+        """Keep a number of the owner's with a lease, over restarts."""
+        queue = self._engine.queue_of(receipt)
+        if queue is not None:
+            queue.tag(receipt, tag)
+
+    async def leases(self, name: str, owner: str) -> list[Delivery]:
+        """Return what an owner holds of a queue, oldest first."""
+        return await self._queue(name, "consume").leases(owner)
+
+    async def release_owner(self, name: str, owner: str) -> None:
+        """Give back all that an owner holds of a queue."""
+        queue = self._engine.find_queue(self.realm, name)
+        if queue is not None:
+            await queue.release(owner)
+
+    # documents
+
+    def put_document(self, namespace: str, key: str, value: bytes) -> Commit:
+        """Keep a small durable record of the plugin's own."""
+        return self._engine.put(Document(namespace, self.realm, key, value))
+
+    def drop_document(self, namespace: str, key: str) -> Commit:
+        """Forget a record; no error where there is none."""
+        return self._engine.drop(namespace, self.realm, key)
+
+    def documents(self, namespace: str) -> AsyncIterator[Document]:
+        """All records of a namespace, of every realm: for loading at start."""
+        return self._engine.documents(namespace)
+
+    def commit(self) -> Commit:
+        """Return the commit of everything handed over so far."""
+        return self._engine.commit()
+
+    def lost(self, reason: str, count: int, address: str) -> None:
+        """Count messages that could not be carried on, for `reason`."""
+        self._bus.lost(reason, count, address)
+
+    def lossy(self, field: str, count: int = 1) -> None:
+        """Count a field that this protocol could not carry (see docs/mapping.md)."""
+        self._meter.lossy[field] = self._meter.lossy.get(field, 0) + count
