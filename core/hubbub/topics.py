@@ -210,7 +210,7 @@ class TopicMap(Generic[ValueT]):
         node = self._find(topic)
         return node is not None and node.entry is not None
 
-    def __iter__(self) -> Iterator[tuple[str, ValueT]]:
+    def items(self) -> Iterator[tuple[str, ValueT]]:
         """Iterate over all topics and their values, in no order to rely on."""
         return _entries(self._root)
 

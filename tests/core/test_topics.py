@@ -271,7 +271,7 @@ class TreeMachine(RuleBasedStateMachine):
     def lengths_agree(self) -> None:
         assert len(self.tree) == len(self.model)
         cache = self.tree._cache
-        assert cache._weight == len(cache.recent) == sum(len(k) for _, k in cache._recent_keys)
+        assert cache._weight == len(cache.recent) == sum(len(k) for _, k in cache._recent_keys.items())
 
     def teardown(self) -> None:
         for sub in self.model:
@@ -291,7 +291,7 @@ class TestTopicMap:
             retained.set(topic, number)
         model = {topic: number for number, topic in enumerate(wanted)}
         assert len(retained) == len(model)
-        assert sorted(retained) == sorted(model.items())
+        assert sorted(retained.items()) == sorted(model.items())
         found = list(retained.match(pattern))
         assert sorted(found) == sorted(
             (topic, number) for topic, number in model.items() if naive_match(pattern, topic)
@@ -308,7 +308,7 @@ class TestTopicMap:
                 assert retained.delete(topic) is (model.pop(topic, None) is not None)
             assert retained.get(topic) == model.get(topic)
             assert (topic in retained) is (topic in model)
-        assert sorted(retained) == sorted(model.items())
+        assert sorted(retained.items()) == sorted(model.items())
         for topic in model:
             assert retained.delete(topic)
         assert retained._root.children == {}
@@ -317,7 +317,7 @@ class TestTopicMap:
         retained = TopicMap[int]()
         assert retained.setdefault("a/b", 1) == 1
         assert retained.setdefault("a/b", 2) == 1
-        assert list(retained) == [("a/b", 1)]
+        assert list(retained.items()) == [("a/b", 1)]
 
     def test_a_match_can_be_given_up(self) -> None:
         retained = TopicMap[int]()

@@ -1,0 +1,900 @@
+"""The state of one stream: an ordered, replayable log in shards.
+
+Each shard owns a range of 128-bit hash keys, and the open shards own all of them, as in Amazon
+Kinesis. A record goes to the shard that owns the MD5 hash of its partition key. Sequence numbers
+rise over all shards of a stream and are never used twice. Shards are split and merged; a closed
+shard stays readable until retention has passed.
+
+Nothing here does input or output, waits, or looks at a clock. Each change returns plain records of
+what to persist, and `Stream.restore` takes them back. Times are integer milliseconds since the
+epoch; sizes are bytes.
+
+A shard keeps its records in segments. Retention drops whole segments, so it never looks at single
+records. A segment's records may be paged out: what is left is 24 bytes a record, enough to find a
+place and to count; whoever reads them loads them from the store by their sequence numbers.
+"""
+
+import hashlib
+import heapq
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from hubbub.errors import HubbubError
+
+MAX_HASH_KEY = 2**128 - 1
+
+SEQUENCE_GAP = 2**20
+"""How many sequence numbers `Stream.restore` skips.
+
+Readers see records before they are committed. A crash may lose those, but their sequence numbers
+must not return with other records. So at most this many records may be uncommitted at a time, and
+the `last_sequence` of a restored stream must be committed before anything is appended to it.
+"""
+
+READ_RECORDS = 10_000
+READ_BYTES = 10 * 2**20
+"""The limits of one read unless told otherwise (those of Kinesis GetRecords)."""
+
+
+class StreamError(HubbubError):
+    """Base of what can be wrong with a request to a stream."""
+
+
+class NoSuchShardError(StreamError):
+    """There is no such shard, or retention has removed it."""
+
+    def __init__(self, shard: int) -> None:
+        super().__init__(f"the stream has no shard {shard}")
+        self.shard = shard
+
+
+class ShardClosedError(StreamError):
+    """A closed shard can't be split or merged."""
+
+    def __init__(self, shard: int) -> None:
+        super().__init__(f"shard {shard} is closed")
+        self.shard = shard
+
+
+class ShardsNotAdjacentError(StreamError):
+    """Shards can be merged only if the hash keys of one follow those of the other."""
+
+    def __init__(self, shard: int, other: int) -> None:
+        super().__init__(f"shards {shard} and {other} are not adjacent")
+        self.shard = shard
+        self.other = other
+
+
+class ShardLimitError(StreamError):
+    """The stream would have more open shards than its settings allow."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the stream may have at most {limit} open shards")
+        self.limit = limit
+
+
+class InvalidHashKeyError(StreamError):
+    """A hash key is out of range, or no place to split the shard at."""
+
+    def __init__(self, hash_key: int, first: int, last: int) -> None:
+        super().__init__(f"the hash key {hash_key} is not within {first} and {last}")
+        self.hash_key = hash_key
+        self.first = first
+        self.last = last
+
+
+class UnknownPositionError(StreamError):
+    """A sequence number that this stream never gave."""
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(f"the sequence number {sequence} did not come from this stream")
+        self.sequence = sequence
+
+
+class TrimmedPositionError(StreamError):
+    """Retention has dropped records that the position would have read; `oldest` is what is left."""
+
+    def __init__(self, position: "Position", oldest: "Position") -> None:
+        super().__init__(
+            f"records after sequence number {position.sequence} of shard {position.shard} are "
+            "past their retention"
+        )
+        self.position = position
+        self.oldest = oldest
+
+
+class DamagedStreamError(StreamError):
+    """What was stored of a stream does not fit together."""
+
+
+class NewRecord(msgspec.Struct, frozen=True, gc=False):
+    """A record to append. An explicit hash key chooses the shard instead of the partition key."""
+
+    partition_key: str
+    message: object
+    size: int
+    explicit_hash_key: int | None = None
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """A record of a stream. `arrived` never decreases within a stream, whatever the clock does."""
+
+    shard: int
+    sequence: int
+    arrived: int
+    partition_key: str
+    message: object
+    size: int
+    explicit_hash_key: int | None = None
+
+
+class RecordIndex(msgspec.Struct, frozen=True, gc=False):
+    """What a stream must know of a stored record to find and count it."""
+
+    shard: int
+    sequence: int
+    arrived: int
+    size: int
+
+
+class ShardInfo(msgspec.Struct, frozen=True, gc=False):
+    """A shard as it is listed and persisted. Ids are never used twice.
+
+    Its records have sequence numbers from `starting_sequence` up to, not including,
+    `ending_sequence`. Retention has dropped those up to `trimmed_to`. A shard that was split is
+    `parent` of two; merged shards are `parent` and `adjacent_parent` of one.
+    """
+
+    id: int
+    starting_hash_key: int
+    ending_hash_key: int
+    starting_sequence: int
+    opened: int
+    parent: int | None = None
+    adjacent_parent: int | None = None
+    ending_sequence: int | None = None
+    closed: int | None = None
+    trimmed_to: int = 0
+
+
+class Position(msgspec.Struct, frozen=True, gc=False):
+    """A place in a shard: at a sequence number (`inclusive`), or after it.
+
+    Plain data: keep it, send it, make another. At sequence number 0 means the oldest record there
+    is, whatever retention drops; all others are numbers that the stream gave.
+    """
+
+    shard: int
+    sequence: int
+    inclusive: bool
+
+
+class Span(msgspec.Struct, frozen=True):
+    """Successive records of one shard that a read found.
+
+    If they are paged out, `records` is None: load the records of this shard whose sequence numbers
+    are from `first` to `last`, both included.
+    """
+
+    shard: int
+    first: int
+    last: int
+    count: int
+    size: int
+    records: list[Record] | None
+
+
+class ReadResult(msgspec.Struct, frozen=True):
+    """What a read found.
+
+    * `spans`: the records, in order.
+    * `next`: where to read on; None at the end of a closed shard. Then `children` are the shards
+      to go on with.
+    * `behind`: how old the last record is, in milliseconds, if more are waiting after it; else 0.
+    * `trimmed`: retention has dropped records between the position and the first one found.
+    """
+
+    spans: list[Span]
+    next: Position | None
+    behind: int
+    trimmed: bool
+    children: tuple[ShardInfo, ...]
+
+    @property
+    def records(self) -> list[Record]:
+        """All records. Raises `ValueError` if some are paged out."""
+        found: list[Record] = []
+        for span in self.spans:
+            if span.records is None:
+                raise ValueError("some records are paged out: load them span by span")
+            found += span.records
+        return found
+
+
+class Reshard(msgspec.Struct, frozen=True):
+    """The outcome of a split or merge, to be persisted as one."""
+
+    closed: tuple[ShardInfo, ...]
+    opened: tuple[ShardInfo, ...]
+    last_sequence: int
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """Records of a shard that were dropped: all with sequence numbers up to `sequence`."""
+
+    shard: int
+    sequence: int
+    count: int
+    size: int
+
+
+class Trim(msgspec.Struct, frozen=True):
+    """What retention has dropped: records, and closed shards that are gone as a whole.
+
+    To be persisted as one, together with the stream's `last_sequence`. `ShardInfo.trimmed_to` of a
+    cut shard is the cut's sequence.
+    """
+
+    cuts: tuple[Cut, ...]
+    removed: tuple[int, ...]
+
+
+class StreamSettings(msgspec.Struct, frozen=True):
+    """The settings of a stream.
+
+    * `retention`: milliseconds that a record stays readable; None: for ever. A record may stay a
+      tenth longer, since whole segments are dropped.
+    * `max_bytes`: the oldest segments go when the stream is larger, the newest of an open shard
+      excepted; None: no limit.
+    * `max_shards`: the most open shards.
+    * `segment_records`, `segment_bytes`: when a segment is full.
+    """
+
+    retention: int | None = 86_400_000
+    max_bytes: int | None = None
+    max_shards: int = 1_000
+    segment_records: int = 1_000
+    segment_bytes: int = 2**20
+
+
+def hash_key(partition_key: str) -> int:
+    """Return the 128-bit hash key of a partition key: its MD5, as Kinesis computes it."""
+    digest = hashlib.md5(
+        partition_key.encode(errors="surrogatepass"), usedforsecurity=False
+    ).digest()
+    return int.from_bytes(digest, "big")
+
+
+class Stream:
+    """One stream. Every call costs O(log n) at most in the number of records.
+
+    ``shards`` open shards of equal size are made; see `restore` for a stream that was stored.
+    Settings may be exchanged at any time.
+    """
+
+    def __init__(self, settings: StreamSettings, *, shards: int, now: int) -> None:
+        if shards < 1:
+            raise ValueError(f"a stream has at least one shard, not {shards}")
+        if shards > settings.max_shards:
+            raise ShardLimitError(settings.max_shards)
+        self._start_empty(settings)
+        width = (MAX_HASH_KEY + 1) // shards
+        for number in range(shards):
+            last = number == shards - 1
+            self._open(number * width, MAX_HASH_KEY if last else (number + 1) * width - 1, now=now)
+        self._index_open_shards()
+
+    @classmethod
+    def restore(
+        cls,
+        settings: StreamSettings,
+        shards: Iterable[ShardInfo],
+        index: Iterable[RecordIndex],
+        *,
+        last_sequence: int,
+    ) -> "Stream":
+        """Make a stream from what was stored; its records are all paged out.
+
+        The index is in order of sequence numbers; what was trimmed is skipped. `last_sequence` is
+        the highest number known to be given. The records and shards may know a higher one, and
+        `SEQUENCE_GAP` numbers are skipped: commit the new `last_sequence` before appending. Raises
+        `DamagedStreamError`.
+        """
+        stream = cls.__new__(cls)
+        stream._start_empty(settings)
+        stream._load_shards(shards)
+        stream._last_sequence = last_sequence
+        stream._load_index(index)
+        known = [
+            max(shard.starting_sequence - 1, shard.ending_sequence or 0, shard.trimmed_to)
+            for shard in stream.shards()
+        ]
+        stream._last_sequence = max(stream._last_sequence, *known) + SEQUENCE_GAP
+        return stream
+
+    def _start_empty(self, settings: StreamSettings) -> None:
+        self.settings = settings
+        self._shards: dict[int, _Shard] = {}
+        self._open_shards: list[_Shard] = []
+        self._open_starts: list[int] = []
+        self._last_sequence = 0
+        self._last_arrival = 0
+        self._next_shard = 0
+        self._count = 0
+        self._size = 0
+        self._resident_size = 0
+
+    @property
+    def last_sequence(self) -> int:
+        """The highest sequence number given so far; persist it with whatever is persisted."""
+        return self._last_sequence
+
+    @property
+    def size(self) -> int:
+        """The bytes of all records."""
+        return self._size
+
+    @property
+    def resident_size(self) -> int:
+        """The bytes of the records that are not paged out."""
+        return self._resident_size
+
+    def __len__(self) -> int:
+        return self._count
+
+    # Shards
+
+    def shards(self) -> list[ShardInfo]:
+        """Return all shards, open and closed, by id."""
+        return [shard.info for shard in self._shards.values()]
+
+    def shard(self, shard_id: int) -> ShardInfo:
+        """Return one shard. Raises `NoSuchShardError`."""
+        return self._shard(shard_id).info
+
+    def shard_for(self, partition_key: str, explicit_hash_key: int | None = None) -> ShardInfo:
+        """Return the open shard that a record would go to. Raises `InvalidHashKeyError`."""
+        return self._route(partition_key, explicit_hash_key).info
+
+    def split(self, shard_id: int, new_starting_hash_key: int, *, now: int) -> Reshard:
+        """Close a shard and open two in its place; the second starts at the hash key given.
+
+        Raises `NoSuchShardError`, `ShardClosedError`, `InvalidHashKeyError` if one of the two would
+        be empty, and `ShardLimitError`.
+        """
+        parent = self._open_shard(shard_id)
+        info = parent.info
+        if not info.starting_hash_key < new_starting_hash_key <= info.ending_hash_key:
+            raise InvalidHashKeyError(
+                new_starting_hash_key, info.starting_hash_key + 1, info.ending_hash_key
+            )
+        if len(self._open_shards) >= self.settings.max_shards:
+            raise ShardLimitError(self.settings.max_shards)
+        return self._reshard(
+            [parent],
+            [
+                (info.starting_hash_key, new_starting_hash_key - 1),
+                (new_starting_hash_key, info.ending_hash_key),
+            ],
+            now,
+        )
+
+    def merge(self, shard_id: int, adjacent_shard_id: int, *, now: int) -> Reshard:
+        """Close two adjacent shards and open one in their place.
+
+        Raises `NoSuchShardError`, `ShardClosedError` and `ShardsNotAdjacentError`.
+        """
+        shard, adjacent = self._open_shard(shard_id), self._open_shard(adjacent_shard_id)
+        low, high = sorted([shard.info, adjacent.info], key=lambda info: info.starting_hash_key)
+        if low.ending_hash_key + 1 != high.starting_hash_key:
+            raise ShardsNotAdjacentError(shard_id, adjacent_shard_id)
+        return self._reshard(
+            [shard, adjacent], [(low.starting_hash_key, high.ending_hash_key)], now
+        )
+
+    # Writing
+
+    def append(self, records: Iterable[NewRecord], *, now: int) -> list[Record]:
+        """Append a batch and wake those who watch its shards; return the records to persist.
+
+        All or nothing: raises `InvalidHashKeyError` before anything is appended.
+        """
+        batch = list(records)
+        route = self._route
+        shards = [route(new.partition_key, new.explicit_hash_key) for new in batch]
+        now = self._last_arrival = max(now, self._last_arrival)
+        settings = self.settings
+        oldest = now - _segment_duration(settings)
+        sequence = self._last_sequence
+        size = 0
+        appended: list[Record] = []
+        for new, shard in zip(batch, shards, strict=True):
+            sequence += 1
+            size += new.size
+            record = Record(
+                shard.info.id,
+                sequence,
+                now,
+                new.partition_key,
+                new.message,
+                new.size,
+                new.explicit_hash_key,
+            )
+            segment = shard.segments[-1] if shard.segments else None
+            if (
+                segment is None
+                or segment.records is None
+                or segment.size >= settings.segment_bytes
+                or len(segment.sequences) >= settings.segment_records
+                or segment.arrivals[0] <= oldest
+            ):
+                segment = _Segment([])
+                shard.segments.append(segment)
+            segment.append(record)
+            appended.append(record)
+        self._last_sequence = sequence
+        self._count += len(appended)
+        self._size += size
+        self._resident_size += size
+        for shard in dict.fromkeys(shards):
+            shard.wake()
+        return appended
+
+    # Reading
+
+    def oldest(self, shard_id: int) -> Position:
+        """Return the position of the oldest record, also if retention moves it (TRIM_HORIZON)."""
+        self._shard(shard_id)
+        return Position(shard_id, 0, inclusive=True)
+
+    def latest(self, shard_id: int) -> Position:
+        """Return the position after everything that is in the shard now (LATEST)."""
+        self._shard(shard_id)
+        return Position(shard_id, self._last_sequence, inclusive=False)
+
+    def at_sequence(self, shard_id: int, sequence: int) -> Position:
+        """Return the position at a sequence number. Raises `UnknownPositionError`."""
+        self._shard(shard_id)
+        self._check_sequence(sequence)
+        return Position(shard_id, sequence, inclusive=True)
+
+    def after_sequence(self, shard_id: int, sequence: int) -> Position:
+        """Return the position after a sequence number. Raises `UnknownPositionError`."""
+        self._shard(shard_id)
+        self._check_sequence(sequence)
+        return Position(shard_id, sequence, inclusive=False)
+
+    def at_timestamp(self, shard_id: int, timestamp: int) -> Position:
+        """Return the position of the first record that arrived then or later.
+
+        If there is none yet, the position is `latest`.
+        """
+        segments = self._shard(shard_id).segments
+        place = bisect_left(segments, timestamp, key=_last_arrival)
+        if place == len(segments):
+            return self.latest(shard_id)
+        segment = segments[place]
+        index = bisect_left(segment.arrivals, timestamp)
+        return Position(shard_id, segment.sequences[index], inclusive=True)
+
+    def read(
+        self,
+        position: Position,
+        *,
+        now: int,
+        limit: int = READ_RECORDS,
+        max_bytes: int = READ_BYTES,
+        skip_trimmed: bool = False,
+    ) -> ReadResult:
+        """Read from a position on: up to `limit` records, up to `max_bytes` bytes.
+
+        One record is read even if it is larger. Raises `NoSuchShardError`, `UnknownPositionError`,
+        and `TrimmedPositionError` unless `skip_trimmed` asks to go on with the oldest record.
+        """
+        if limit < 1:
+            raise ValueError(f"a read asks for at least one record, not {limit}")
+        shard = self._shard(position.shard)
+        wanted = position.sequence if position.inclusive else position.sequence + 1
+        if not 0 <= wanted <= self._last_sequence + 1:
+            raise UnknownPositionError(position.sequence)
+        trimmed = 0 < wanted <= shard.info.trimmed_to
+        if trimmed and not skip_trimmed:
+            raise TrimmedPositionError(position, self.oldest(position.shard))
+        spans, more_after = shard.read(wanted, limit, max_bytes)
+        if more_after is not None:
+            following = Position(position.shard, spans[-1].last, inclusive=False)
+            return ReadResult(spans, following, max(0, now - more_after), trimmed, ())
+        if shard.info.closed is not None:
+            children = [self._shards[child].info for child in shard.children]
+            return ReadResult(spans, None, 0, trimmed, tuple(children))
+        return ReadResult(spans, self.latest(position.shard), 0, trimmed, ())
+
+    def watch(self, shard_id: int, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back whenever the shard gets records, is closed or is removed.
+
+        Returns what to call to end it. The callback must not raise, and must only take note: it is
+        called in the middle of the change. Raises `NoSuchShardError`.
+        """
+        watchers = self._shard(shard_id).watchers
+        token = object()
+        watchers[token] = callback
+
+        def unwatch() -> None:
+            watchers.pop(token, None)
+
+        return unwatch
+
+    def wake(self) -> None:
+        """Call back all watchers of all shards, so that they see that the stream ends."""
+        for shard in list(self._shards.values()):
+            shard.wake()
+
+    # Retention and memory
+
+    def trim(self, *, now: int) -> Trim:
+        """Drop what is past its retention, and the oldest while the stream is too large."""
+        cuts: list[Cut] = []
+        removed: list[int] = []
+        if self.settings.retention is not None:
+            horizon = now - self.settings.retention
+            for shard in list(self._shards.values()):
+                expired = bisect_right(shard.segments, horizon, key=_last_arrival)
+                if expired:
+                    cuts.append(self._cut(shard, expired))
+                closed = shard.info.closed
+                if closed is not None and closed <= horizon and not shard.segments:
+                    self._remove(shard)
+                    removed.append(shard.info.id)
+        if self._is_too_large():
+            cuts += self._cut_to_size()
+        return Trim(tuple(cuts), tuple(removed))
+
+    def trim_due(self) -> int | None:
+        """Return the time of the next `trim` that will drop something; None if there is none.
+
+        It is 0 if the stream is too large now.
+        """
+        if self._is_too_large() and any(shard.has_spare for shard in self._shards.values()):
+            return 0
+        if self.settings.retention is None:
+            return None
+        ends = [
+            shard.segments[0].arrivals[-1] if shard.segments else shard.info.closed
+            for shard in self._shards.values()
+        ]
+        known = [end for end in ends if end is not None]
+        return min(known) + self.settings.retention if known else None
+
+    def page_out(self, size: int, *, up_to: int) -> int:
+        """Forget the records of the oldest segments, at least `size` bytes of them if possible.
+
+        Only records with sequence numbers up to `up_to` are forgotten: those that the store has
+        committed. The newest segment of each shard is spared while others are left. Returns the
+        bytes freed.
+        """
+        freed = 0
+        candidates = [
+            candidate
+            for shard in self._shards.values()
+            if (candidate := shard.next_to_page()) is not None
+        ]
+        heapq.heapify(candidates)
+        while candidates and freed < size:
+            _, _, shard_id = heapq.heappop(candidates)
+            shard = self._shards[shard_id]
+            segment = shard.segments[shard.resident]
+            if segment.sequences[-1] > up_to:
+                continue
+            segment.records = None
+            freed += segment.size
+            shard.resident += 1
+            candidate = shard.next_to_page()
+            if candidate is not None:
+                heapq.heappush(candidates, candidate)
+        self._resident_size -= freed
+        return freed
+
+    # How it is done
+
+    def _shard(self, shard_id: int) -> "_Shard":
+        try:
+            return self._shards[shard_id]
+        except KeyError:
+            raise NoSuchShardError(shard_id) from None
+
+    def _open_shard(self, shard_id: int) -> "_Shard":
+        shard = self._shard(shard_id)
+        if shard.info.closed is not None:
+            raise ShardClosedError(shard_id)
+        return shard
+
+    def _check_sequence(self, sequence: int) -> None:
+        if not 1 <= sequence <= self._last_sequence:
+            raise UnknownPositionError(sequence)
+
+    def _route(self, partition_key: str, explicit_hash_key: int | None) -> "_Shard":
+        if explicit_hash_key is None:
+            if len(self._open_shards) == 1:
+                return self._open_shards[0]
+            key = hash_key(partition_key)
+        elif 0 <= explicit_hash_key <= MAX_HASH_KEY:
+            key = explicit_hash_key
+        else:
+            raise InvalidHashKeyError(explicit_hash_key, 0, MAX_HASH_KEY)
+        return self._open_shards[bisect_right(self._open_starts, key) - 1]
+
+    def _open(
+        self,
+        starting_hash_key: int,
+        ending_hash_key: int,
+        *,
+        now: int,
+        parent: int | None = None,
+        adjacent_parent: int | None = None,
+    ) -> ShardInfo:
+        info = ShardInfo(
+            self._next_shard,
+            starting_hash_key,
+            ending_hash_key,
+            self._last_sequence + 1,
+            now,
+            parent,
+            adjacent_parent,
+        )
+        self._next_shard += 1
+        self._shards[info.id] = _Shard(info)
+        return info
+
+    def _reshard(self, parents: "list[_Shard]", ranges: list[tuple[int, int]], now: int) -> Reshard:
+        # No record has the ending sequence number: what was read before it is the whole shard.
+        self._last_sequence += 1
+        for parent in parents:
+            parent.info = msgspec.structs.replace(
+                parent.info, ending_sequence=self._last_sequence, closed=now
+            )
+        ids = [parent.info.id for parent in parents]
+        opened = tuple(
+            [
+                self._open(
+                    start,
+                    end,
+                    now=now,
+                    parent=ids[0],
+                    adjacent_parent=ids[1] if len(ids) == 2 else None,
+                )
+                for start, end in ranges
+            ]
+        )
+        for parent in parents:
+            parent.children = [info.id for info in opened]
+        self._index_open_shards()
+        for parent in parents:
+            parent.wake()
+        return Reshard(tuple([parent.info for parent in parents]), opened, self._last_sequence)
+
+    def _index_open_shards(self) -> None:
+        self._open_shards = sorted(
+            [shard for shard in self._shards.values() if shard.info.closed is None],
+            key=lambda shard: shard.info.starting_hash_key,
+        )
+        self._open_starts = [shard.info.starting_hash_key for shard in self._open_shards]
+
+    def _is_too_large(self) -> bool:
+        return self.settings.max_bytes is not None and self._size > self.settings.max_bytes
+
+    def _cut_to_size(self) -> list[Cut]:
+        cuts: dict[int, Cut] = {}
+        candidates = [
+            (shard.segments[0].sequences[0], shard.info.id)
+            for shard in self._shards.values()
+            if shard.has_spare
+        ]
+        heapq.heapify(candidates)
+        while candidates and self._is_too_large():
+            _, shard_id = heapq.heappop(candidates)
+            shard = self._shards[shard_id]
+            cut = self._cut(shard, 1)
+            before = cuts.get(shard_id)
+            if before is not None:
+                cut = Cut(shard_id, cut.sequence, before.count + cut.count, before.size + cut.size)
+            cuts[shard_id] = cut
+            if shard.has_spare:
+                heapq.heappush(candidates, (shard.segments[0].sequences[0], shard_id))
+        return list(cuts.values())
+
+    def _cut(self, shard: "_Shard", segments: int) -> Cut:
+        dropped = shard.segments[:segments]
+        del shard.segments[:segments]
+        shard.resident = max(0, shard.resident - segments)
+        count = sum([len(segment.sequences) for segment in dropped])
+        size = sum([segment.size for segment in dropped])
+        self._count -= count
+        self._size -= size
+        self._resident_size -= sum(
+            [segment.size for segment in dropped if segment.records is not None]
+        )
+        last = dropped[-1].sequences[-1]
+        shard.info = msgspec.structs.replace(shard.info, trimmed_to=last)
+        return Cut(shard.info.id, last, count, size)
+
+    def _remove(self, shard: "_Shard") -> None:
+        del self._shards[shard.info.id]
+        for parent in (shard.info.parent, shard.info.adjacent_parent):
+            if parent in self._shards:
+                self._shards[parent].children.remove(shard.info.id)
+        shard.wake()
+
+    def _load_shards(self, shards: Iterable[ShardInfo]) -> None:
+        for info in sorted(shards, key=lambda info: info.id):
+            if info.id in self._shards:
+                raise DamagedStreamError(f"shard {info.id} is stored twice")
+            self._shards[info.id] = _Shard(info)
+            self._next_shard = info.id + 1
+            for parent in (info.parent, info.adjacent_parent):
+                if parent in self._shards:
+                    self._shards[parent].children.append(info.id)
+        self._index_open_shards()
+        start = 0
+        for shard in self._open_shards:
+            if shard.info.starting_hash_key != start:
+                raise DamagedStreamError(f"the open shards don't own the hash key {start} once")
+            start = shard.info.ending_hash_key + 1
+        if start != MAX_HASH_KEY + 1:
+            raise DamagedStreamError(f"no open shard owns the hash key {start}")
+
+    def _load_index(self, index: Iterable[RecordIndex]) -> None:
+        settings = self.settings
+        duration = _segment_duration(settings)
+        before = 0
+        for entry in index:
+            if entry.sequence <= before:
+                raise DamagedStreamError(
+                    f"sequence number {entry.sequence} is stored after {before}"
+                )
+            before = entry.sequence
+            shard = self._shards.get(entry.shard)
+            if shard is None:
+                raise DamagedStreamError(f"a record is in shard {entry.shard}, which is not stored")
+            if entry.sequence <= shard.info.trimmed_to:
+                continue
+            arrived = self._last_arrival = max(entry.arrived, self._last_arrival)
+            segment = shard.segments[-1] if shard.segments else None
+            if (
+                segment is None
+                or segment.size >= settings.segment_bytes
+                or len(segment.sequences) >= settings.segment_records
+                or segment.arrivals[0] <= arrived - duration
+            ):
+                segment = _Segment(None)
+                shard.segments.append(segment)
+            segment.add(entry.sequence, arrived, entry.size)
+            self._count += 1
+            self._size += entry.size
+        self._last_sequence = max(self._last_sequence, before)
+        for shard in self._shards.values():
+            shard.resident = len(shard.segments)
+
+
+class _Segment:
+    """Successive records of a shard, found by bisecting their numbers and times."""
+
+    __slots__ = ("arrivals", "records", "sequences", "size", "sizes")
+
+    def __init__(self, records: list[Record] | None) -> None:
+        self.records = records
+        self.sequences: array[int] = array("q")
+        self.arrivals: array[int] = array("q")
+        self.sizes: array[int] = array("q")
+        self.size = 0
+
+    def append(self, record: Record) -> None:
+        assert self.records is not None
+        self.records.append(record)
+        self.add(record.sequence, record.arrived, record.size)
+
+    def add(self, sequence: int, arrived: int, size: int) -> None:
+        self.sequences.append(sequence)
+        self.arrivals.append(arrived)
+        self.sizes.append(size)
+        self.size += size
+
+    def fitting(self, start: int, stop: int, max_bytes: int) -> int:
+        """Return the end of those from `start` to `stop` that fit into so many bytes."""
+        if start == 0 and self.size <= max_bytes:
+            return stop
+        for place in range(start, stop):
+            max_bytes -= self.sizes[place]
+            if max_bytes < 0:
+                return place
+        return stop
+
+
+class _Shard:
+    """A shard at work: its records and who watches it."""
+
+    __slots__ = ("children", "info", "resident", "segments", "watchers")
+
+    def __init__(self, info: ShardInfo) -> None:
+        self.info = info
+        self.segments: list[_Segment] = []
+        # How many segments, from the oldest on, are paged out.
+        self.resident = 0
+        self.children: list[int] = []
+        self.watchers: dict[object, Callable[[], None]] = {}
+
+    def wake(self) -> None:
+        for callback in list(self.watchers.values()):
+            callback()
+
+    @property
+    def has_spare(self) -> bool:
+        """Tell whether a segment may be dropped to make room: not the newest, unless closed."""
+        return len(self.segments) > (1 if self.info.closed is None else 0)
+
+    def next_to_page(self) -> tuple[bool, int, int] | None:
+        """Return the next segment to page out, as a key that puts those of all shards in order."""
+        if self.resident == len(self.segments):
+            return None
+        newest = self.resident == len(self.segments) - 1
+        return newest, self.segments[self.resident].sequences[0], self.info.id
+
+    def read(self, wanted: int, limit: int, max_bytes: int) -> tuple[list[Span], int | None]:
+        """Return what is found, and the time of the last of it if there is more to read."""
+        spans: list[Span] = []
+        place = bisect_left(self.segments, wanted, key=_last_sequence)
+        if place == len(self.segments):
+            return spans, None
+        start = bisect_left(self.segments[place].sequences, wanted)
+        while True:
+            segment = self.segments[place]
+            length = len(segment.sequences)
+            stop = segment.fitting(start, min(length, start + limit), max_bytes)
+            if stop == start and not spans:
+                stop += 1
+            if stop > start:
+                span = self._span(segment, start, stop)
+                spans.append(span)
+                limit -= span.count
+                max_bytes -= span.size
+            if stop < length:
+                break
+            place, start = place + 1, 0
+            if place == len(self.segments):
+                return spans, None
+            if limit == 0:
+                break
+        return spans, self._arrival(spans[-1].last)
+
+    def _span(self, segment: _Segment, start: int, stop: int) -> Span:
+        whole = stop - start == len(segment.sequences)
+        return Span(
+            self.info.id,
+            segment.sequences[start],
+            segment.sequences[stop - 1],
+            stop - start,
+            segment.size if whole else sum(segment.sizes[start:stop]),
+            None if segment.records is None else segment.records[start:stop],
+        )
+
+    def _arrival(self, sequence: int) -> int:
+        segment = self.segments[bisect_left(self.segments, sequence, key=_last_sequence)]
+        return segment.arrivals[bisect_left(segment.sequences, sequence)]
+
+
+def _last_sequence(segment: _Segment) -> int:
+    return segment.sequences[-1]
+
+
+def _last_arrival(segment: _Segment) -> int:
+    return segment.arrivals[-1]
+
+
+def _segment_duration(settings: StreamSettings) -> int:
+    # A segment goes when its last record expires: a tenth bounds how late that is for its first.
+    return _NEVER if settings.retention is None else max(1, settings.retention // 10)
+
+
+_NEVER = 2**62
