@@ -138,13 +138,18 @@ class ErrorTable:
         return WireError(
             code=error.code,
             namespace=namespace,
-            message=error.message,
-            query_message=error.query_message,
+            message=_encodable(error.message),
+            query_message=_encodable(error.query_message),
             query_code=error.query_code or traits.query_code,
             status=error.status or status,
             sender=traits.sender if error.sender is None else error.sender,
             members=error.members,
         )
+
+
+def _encodable(message: str | None) -> str | None:
+    """A message that quotes a client's undecodable bytes still has to go out."""
+    return message and message.encode("utf-8", "replace").decode()
 
 
 def _modelled(name: str, traits: Mapping[str, Any]) -> ErrorTraits:

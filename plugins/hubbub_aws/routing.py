@@ -268,18 +268,16 @@ class Router:
     def _service_for(
         self, action: str, version: str | None, scoped: Service | None
     ) -> Service | None:
-        ranked = sorted(
+        if not self._query:
+            return None
+        best = max(
             self._query,
             key=lambda each: (
                 each.model.api_version == version,
                 action in each.model.operation_names,
                 each is scoped,
             ),
-            reverse=True,
         )
-        best = next(iter(ranked), None)
-        if best is None:
-            return None
         known = (
             best is scoped
             or best.model.api_version == version
@@ -303,9 +301,9 @@ class Router:
             return call
         call._stranger = _Stranger(BareCodec())
         if scoped is not None:
-            call._refusal = AwsError("UnknownOperationException", status=404)
+            call._refusal = refusal or AwsError("UnknownOperationException", status=404)
         else:
-            call._refusal = _unable()
+            call._refusal = refusal or _unable()
         return call
 
 

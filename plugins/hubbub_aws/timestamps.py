@@ -4,7 +4,7 @@ A timestamp is a number of seconds since the epoch everywhere inside.
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 _ISO_8601 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _RFC_822 = re.compile(
@@ -16,6 +16,7 @@ _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,9})?([eE][+-]?\d{1,2})?", re.ASCII)
 # Not strftime's: those follow the locale.
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = 253402300799.999
 _EARLIEST = -62135596800
 
@@ -50,12 +51,12 @@ def _parse_rfc_822(text: str) -> float:
 
 def format_iso_8601(seconds: float) -> str:
     """In ISO 8601, with milliseconds, as AWS answers in Query: ``2015-01-25T08:00:00.000Z``."""
-    moment = datetime.fromtimestamp(round(seconds, 3), UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    moment = _EPOCH + timedelta(milliseconds=round(seconds * 1000))
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
 def format_rfc_822(seconds: float) -> str:
     """In RFC 822, to the second: ``Sun, 25 Jan 2015 08:00:00 GMT``."""
-    moment = datetime.fromtimestamp(int(seconds), UTC)
+    moment = _EPOCH + timedelta(seconds=int(seconds))
     day, month = _DAYS[moment.weekday()], _MONTHS[moment.month - 1]
-    return f"{day}, {moment.day:02d} {month} {moment:%Y %H:%M:%S} GMT"
+    return f"{day}, {moment.day:02d} {month} {moment.year:04d} {moment:%H:%M:%S} GMT"

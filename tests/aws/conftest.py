@@ -1,6 +1,7 @@
 """Services that the tests of the AWS front door share."""
 
 import pytest
+
 from hubbub_aws.models import load_model
 from hubbub_aws.services import Service
 from hubbub_sqs.query_shapes import error_traits, query_shapes

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import unquote
 
 from hubbub_aws.errors import AwsError, WireError, malformed
 from hubbub_aws.models import Operation
@@ -23,6 +23,7 @@ Node = str | Form
 MAX_FIELDS = 10_000
 MAX_KEY_DEPTH = 32
 _OWN_VALUE = ""  # where a key has both a value and keys below it
+_SURROGATE = re.compile("[\ud800-\udfff]")  # a byte that did not decode
 _INDEX = re.compile(r"[0-9]{1,6}")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _DOUBLE = re.compile(r"[+-]?([0-9]{1,400}(\.[0-9]{0,400})?([eE][+-]?[0-9]{1,4})?|NaN|Infinity)")
@@ -33,15 +34,18 @@ def parse_form(text: str) -> Form:
 
     Raises `AwsError` for text that is not UTF-8, and beyond `MAX_FIELDS` or `MAX_KEY_DEPTH`.
     """
-    try:
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
-    except ValueError:
-        raise malformed("The form is malformed or has too many fields") from None
+    if text.count("&") >= MAX_FIELDS:
+        raise malformed(f"The form has more than {MAX_FIELDS} fields")
+    if not text.isascii() and _SURROGATE.search(text):
+        raise malformed("The form is not UTF-8")
     form: Form = {}
-    for key, value in pairs:
+    for field in text.split("&"):
+        if not field:
+            continue
+        name, _, encoded = field.partition("=")
+        key, value = _decoded(name), _decoded(encoded)
         if "." not in key:
-            if form.setdefault(key, value) is not value:
-                _add(form, key, value)
+            _add(form, key, value)
             continue
         path = key.split(".")
         if len(path) > MAX_KEY_DEPTH:
@@ -56,6 +60,17 @@ def parse_form(text: str) -> Form:
             node = below
         _add(node, path[-1], value)
     return form
+
+
+def _decoded(text: str) -> str:
+    if "+" in text:
+        text = text.replace("+", " ")
+    if "%" not in text:
+        return text
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise malformed("The form is not UTF-8") from None
 
 
 def _add(node: Form, key: str, value: str) -> None:
