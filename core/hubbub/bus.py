@@ -11,11 +11,12 @@ import msgspec
 
 from .address import Address, AddressError, Kind, check_pattern, parse_address
 from .clock import Clock
-from .engine.contract import Commit, Document, Engine, Enqueued, Queue
+from .engine.contract import Commit, Document, Engine, Enqueued, Queue, Stream
 from .engine.queues import DONE
 from .errors import HubbubError, NotFoundError, RefusedError
 from .filters import compile_filter
 from .message import Death, Message
+from .streams import NewRecord, StreamError
 from .topics import SubscriptionTree, TopicMap
 
 _SUBSCRIPTIONS = "subscription"
@@ -195,7 +196,7 @@ class Bus:
 
     def _send(self, realm: str, where: _Realm, text: str, run: Sequence[Message]) -> Publication:
         """Send to an address that may be a queue or a stream."""
-        address = self._parse(text)
+        address = self.parse(text)
         if isinstance(address, AddressError):
             return Publication(DONE, refused=dict.fromkeys(range(len(run)), address))
         if address.kind is Kind.TOPIC:
@@ -204,10 +205,15 @@ class Bus:
             queue = self.engine.find_queue(realm, address.name)
             if queue is not None:
                 return _publication(queue.enqueue(run))
+        else:
+            stream = self.engine.find_stream(realm, address.name)
+            if stream is not None:
+                return _append(stream, run, address.key)
         error = NotFoundError(address.kind.value, address.name)
         return Publication(DONE, refused=dict.fromkeys(range(len(run)), error))
 
-    def _parse(self, text: str) -> Address | AddressError:
+    def parse(self, text: str) -> Address | AddressError:
+        """Parse an address once; it is remembered."""
         address = self._addresses.get(text)
         if address is None:
             try:
@@ -308,16 +314,22 @@ class Bus:
             parse_address(target)
             record = _SubscriptionRecord(pattern, scope, target, filter)
             subscription = self._subscription(realm, id_, record, durable=durable)
+            self.unsubscribe(realm, id_)
+            if durable:
+                value = msgspec.msgpack.encode(record)
+                self.engine.put(Document(_SUBSCRIPTIONS, realm, id_, value))
         else:
             subscription = Subscription(
-                realm, pattern, target, id=id_, scope=scope, filter=filter,
+                realm,
+                pattern,
+                target,
+                id=id_,
+                scope=scope,
+                filter=filter,
                 accepts=accepts or self._compile(filter),
-            )  # fmt: skip
-        self.unsubscribe(realm, id_)
+            )
+            self.unsubscribe(realm, id_)
         self._add(subscription)
-        if durable:
-            value = msgspec.msgpack.encode(record)
-            self.engine.put(Document(_SUBSCRIPTIONS, realm, id_, value))
         return subscription
 
     def unsubscribe(self, realm: str, id_: str) -> bool:
@@ -452,6 +464,27 @@ def _publication(result: Enqueued) -> Publication:
         index: RefusedError(reason) for index, reason in result.refused.items()
     }
     return Publication(result.commit, (), refused, result.duplicates)
+
+
+def new_record(message: Message, key: str | None = None) -> NewRecord:
+    """Make the record of a message: by `key`, else its group, else an id of its own.
+
+    Its size is that of the body and the partition key, as Kinesis counts.
+    """
+    partition_key = key or message.group or str(message.id)
+    return NewRecord(
+        partition_key,
+        message,
+        len(message.body) + len(partition_key.encode()),
+        None if message.shard_key is None else int(message.shard_key),
+    )
+
+
+def _append(stream: Stream, run: Sequence[Message], key: str | None) -> Publication:
+    try:
+        return Publication(stream.append([new_record(each, key) for each in run]).commit)
+    except StreamError as error:
+        return Publication(DONE, refused=dict.fromkeys(range(len(run)), error))
 
 
 def _compile_policy(spec: Any) -> Accepts:

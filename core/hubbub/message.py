@@ -64,6 +64,7 @@ class Message(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     * `priority`: 0 (lowest) to 255. `durable`: survives a restart in a durable queue or stream.
     * `qos`: MQTT's quality of service; 1 where the publishing protocol has no such notion.
     * `group`: MessageGroupId or partition key. `dedup_id`: deduplication id.
+    * `shard_key`: a 128-bit hash key in decimal digits that chooses a stream's shard.
     * `retain`: keep as the topic's retained message.
     * `scope`: the exchange it was published through, None for a plain topic address.
     """
@@ -89,6 +90,7 @@ class Message(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     retain: bool = False
     group: str | None = None
     dedup_id: str | None = None
+    shard_key: str | None = None
     scope: str | None = None
     protocol: str = ""
     client: str = ""

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
-from .address import parse_address, queue_address
+from .address import AddressError, queue_address, stream_address
 from .auth import Principal
-from .bus import Accepts, Batch, Bus, FilterSpec, Publication, Subscription
+from .bus import Accepts, Batch, Bus, FilterSpec, Publication, Subscription, new_record
 from .engine.contract import (
     DEFAULT_REALM,
+    Appended,
     Commit,
     ConsumerTerms,
     Consumption,
@@ -24,15 +25,22 @@ from .engine.contract import (
     QueueSettings,
     Receipt,
     Settlement,
+    Stream,
     Window,
 )
 from .engine.queues import DONE
 from .errors import DeniedError, HubbubError, NotFoundError
 from .message import Message
 from .metrics import ProtocolMeter
-
-_VERDICTS = 1_000
-"""Addresses of which a session remembers whether it may publish there."""
+from .streams import (
+    READ_BYTES,
+    READ_RECORDS,
+    Position,
+    ReadResult,
+    Reshard,
+    ShardInfo,
+    StreamSettings,
+)
 
 
 class Observers(Protocol):
@@ -91,6 +99,59 @@ class QueueInfo:
         return self._queue.counts()
 
 
+class StreamInfo:
+    """What a session tells of a stream, and its positions."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._stream.name
+
+    @property
+    def number(self) -> int:
+        """Its number, never used again."""
+        return self._stream.number
+
+    @property
+    def settings(self) -> StreamSettings:
+        """Its settings now."""
+        return self._stream.settings
+
+    @property
+    def created(self) -> int:
+        """When it was created, milliseconds since the epoch."""
+        return self._stream.created
+
+    def shards(self) -> list[ShardInfo]:
+        """All shards, open and closed, by id."""
+        return self._stream.shards()
+
+    def oldest(self, shard: int) -> Position:
+        """The position of the oldest record, wherever retention moves it."""
+        return self._stream.oldest(shard)
+
+    def latest(self, shard: int) -> Position:
+        """The position after everything that is in the shard now."""
+        return self._stream.latest(shard)
+
+    def at_sequence(self, shard: int, sequence: int) -> Position:
+        """The position at a sequence number."""
+        return self._stream.at_sequence(shard, sequence)
+
+    def after_sequence(self, shard: int, sequence: int) -> Position:
+        """The position after a sequence number."""
+        return self._stream.after_sequence(shard, sequence)
+
+    def at_timestamp(self, shard: int, timestamp: int) -> Position:
+        """The position of the first record that arrived then or later."""
+        return self._stream.at_timestamp(shard, timestamp)
+
+
 class Session:
     """One client on the bus, from connect to disconnect: use it as a context manager.
 
@@ -120,7 +181,6 @@ class Session:
         self._allows = allows
         self._meter = meter
         self._observers = observers
-        self._verdicts: dict[str, HubbubError | None] = {}
         self._live: dict[str, Subscription] = {}
         self._consumptions: list[Consumption] = []
 
@@ -173,20 +233,19 @@ class Session:
         Raises:
             UnavailableError: the store takes nothing durable now.
         """
-        bus, verdicts = self._bus, self._verdicts
+        bus = self._bus
         next_id, now = self._engine.next_id, bus.clock.now()
         protocol, client = self.protocol, self.client
         refused: dict[int, HubbubError] = {}
+        vetted, error = None, None
         for index, message in enumerate(messages):
             message.id = next_id()
             message.published = now
             message.protocol = protocol
             message.client = client
-            address = message.address
-            if address in verdicts:
-                error = verdicts[address]
-            else:
-                error = self._vet(address)
+            if message.address != vetted:
+                vetted = message.address
+                error = self._vet(vetted)
             if error is not None:
                 refused[index] = error
         self._meter.published += len(messages) - len(refused)
@@ -198,17 +257,14 @@ class Session:
         return publication
 
     def _vet(self, address: str) -> HubbubError | None:
-        """Decide once per address whether this session may publish there."""
-        error: HubbubError | None = None
-        try:
-            parse_address(address)
-            self._demand("publish", address)
-        except HubbubError as problem:
-            error = problem
-        if len(self._verdicts) >= _VERDICTS:
-            self._verdicts.clear()
-        self._verdicts[address] = error
-        return error
+        """Return why this session may not publish there, if so."""
+        parsed = self._bus.parse(address)
+        if isinstance(parsed, AddressError):
+            return parsed
+        if not self._allows(self.principal, "publish", address, self.realm):
+            self._meter.denied += 1
+            return DeniedError(self.principal.name, "publish", address)
+        return None
 
     def _publish_some(
         self, messages: Sequence[Message], refused: dict[int, HubbubError]
@@ -448,6 +504,95 @@ class Session:
         queue = self._engine.find_queue(self.realm, name)
         if queue is not None:
             await queue.release(owner)
+
+    # streams
+
+    def _stream(self, name: str, action: str) -> Stream:
+        self._demand(action, str(stream_address(name)))
+        stream = self._engine.find_stream(self.realm, name)
+        if stream is None:
+            raise NotFoundError("stream", name)
+        return stream
+
+    def find_stream(self, name: str) -> StreamInfo | None:
+        """Return what there is to know of a stream, None if there is none."""
+        stream = self._engine.find_stream(self.realm, name)
+        return None if stream is None else StreamInfo(stream)
+
+    def streams(self, prefix: str = "") -> list[StreamInfo]:
+        """Return the streams whose names start with `prefix`, in order of name."""
+        return [StreamInfo(stream) for stream in self._engine.streams(self.realm, prefix)]
+
+    async def create_stream(
+        self, name: str, settings: StreamSettings, shards: int = 1
+    ) -> StreamInfo:
+        """Create a stream; it is kept when `commit()` is.
+
+        Raises:
+            ExistsError, DeniedError, AddressError, ShardLimitError.
+        """
+        self._demand("configure", str(stream_address(name)))
+        return StreamInfo(await self._engine.create_stream(self.realm, name, settings, shards))
+
+    async def configure_stream(self, name: str, settings: StreamSettings) -> Commit:
+        """Change a stream's settings while it runs."""
+        return await self._stream(name, "configure").configure(settings)
+
+    async def delete_stream(self, name: str) -> Commit:
+        """Delete a stream, all it holds, and the subscriptions that lead to it."""
+        stream = self._stream(name, "configure")
+        for subscription in self._bus.subscriptions(self.realm, str(stream_address(name))):
+            self._bus.unsubscribe(self.realm, subscription.id)
+        return await self._engine.delete_stream(stream)
+
+    def append(self, name: str, records: Sequence[Message]) -> Appended:
+        """Append messages to a stream, each by its `group` as partition key.
+
+        For those who need to know where each record went; `publish` to the stream's address does
+        the same without telling. A message's `shard_key` chooses the shard in place of its group.
+
+        Raises:
+            NotFoundError, DeniedError, InvalidHashKeyError, UnavailableError.
+        """
+        stream = self._stream(name, "publish")
+        now, next_id = self._bus.clock.now(), self._engine.next_id
+        for message in records:
+            message.id = next_id()
+            message.published = now
+            message.protocol = self.protocol
+            message.client = self.client
+        appended = stream.append([new_record(message) for message in records])
+        self._meter.published += len(records)
+        if self._observers.published:
+            self._observers.published(self, records)
+        return appended
+
+    async def read(
+        self, name: str, position: Position, *, limit: int = READ_RECORDS,
+        max_bytes: int = READ_BYTES, skip_trimmed: bool = False,
+    ) -> ReadResult:  # fmt: skip
+        """Read a stream from a position on.
+
+        Raises:
+            NotFoundError, DeniedError, NoSuchShardError, TrimmedPositionError.
+        """
+        found = await self._stream(name, "consume").read(
+            position, limit=limit, max_bytes=max_bytes, skip_trimmed=skip_trimmed
+        )
+        self._meter.delivered += sum(span.count for span in found.spans)
+        return found
+
+    def watch(self, name: str, shard: int, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back when a shard changes; returns what to call to end it."""
+        return self._stream(name, "consume").watch(shard, callback)
+
+    async def split_shard(self, name: str, shard: int, hash_key: int) -> tuple[Reshard, Commit]:
+        """Close a shard and open two in its place; the second starts at `hash_key`."""
+        return await self._stream(name, "configure").split(shard, hash_key)
+
+    async def merge_shards(self, name: str, shard: int, adjacent: int) -> tuple[Reshard, Commit]:
+        """Close two adjacent shards and open one in their place."""
+        return await self._stream(name, "configure").merge(shard, adjacent)
 
     # documents
 

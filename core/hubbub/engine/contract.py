@@ -16,7 +16,16 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from ..message import Message
+from hubbub.message import Message
+from hubbub.streams import (
+    NewRecord,
+    Position,
+    ReadResult,
+    Record,
+    Reshard,
+    ShardInfo,
+    StreamSettings,
+)
 
 DEFAULT_REALM = "default"
 """The realm of AMQP's virtual host `/` and of AWS account 000000000000."""
@@ -307,8 +316,10 @@ class Queue(ABC):
 
     @abstractmethod
     def lease_of(self, receipt: Receipt) -> Literal["held", "stale", "visible", "gone"]:
-        """What a receipt still means: the lease holds; somebody else received the message since;
-        it is waiting again; or it is gone.
+        """What a receipt still means.
+
+        "held": the lease holds. "stale": somebody else has received the message since. "visible":
+        the lease is over and the message waits again. "gone": it is settled.
         """
 
     @abstractmethod
@@ -326,6 +337,92 @@ class Queue(ABC):
     @abstractmethod
     def peek(self, limit: int) -> Iterator[Message]:
         """The messages that would be received next, untouched (a queue browser)."""
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """What `Stream.append` did: the records with their places, kept when `commit` is."""
+
+    commit: Commit
+    records: list[Record]
+
+
+class Stream(ABC):
+    """One stream: shards of an ordered, replayable log. See `hubbub.streams` for the model.
+
+    Every call on a deleted stream raises `NotFoundError`, every unknown shard `NoSuchShardError`.
+    """
+
+    number: int
+    realm: str
+    name: str
+    created: int
+
+    @property
+    @abstractmethod
+    def settings(self) -> StreamSettings:
+        """Its settings now."""
+
+    @abstractmethod
+    def append(self, records: Sequence[NewRecord]) -> Appended:
+        """Append records, in order.
+
+        Raises:
+            InvalidHashKeyError: nothing was appended.
+            UnavailableError: the store takes nothing durable now.
+        """
+
+    @abstractmethod
+    def shards(self) -> list[ShardInfo]:
+        """All shards, open and closed, by id."""
+
+    @abstractmethod
+    def oldest(self, shard: int) -> Position:
+        """The position of the oldest record, wherever retention moves it."""
+
+    @abstractmethod
+    def latest(self, shard: int) -> Position:
+        """The position after everything that is in the shard now."""
+
+    @abstractmethod
+    def at_sequence(self, shard: int, sequence: int) -> Position:
+        """The position at a sequence number."""
+
+    @abstractmethod
+    def after_sequence(self, shard: int, sequence: int) -> Position:
+        """The position after a sequence number."""
+
+    @abstractmethod
+    def at_timestamp(self, shard: int, timestamp: int) -> Position:
+        """The position of the first record that arrived then or later."""
+
+    @abstractmethod
+    async def read(
+        self, position: Position, *, limit: int, max_bytes: int, skip_trimmed: bool = False
+    ) -> ReadResult:
+        """Read from a position on; every record has its message.
+
+        Raises:
+            TrimmedPositionError: retention has dropped what is there, unless `skip_trimmed`.
+        """
+
+    @abstractmethod
+    def watch(self, shard: int, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back whenever the shard gets records, is closed or is removed.
+
+        Returns what to call to end it. The callback must only take note.
+        """
+
+    @abstractmethod
+    async def split(self, shard: int, new_starting_hash_key: int) -> tuple[Reshard, Commit]:
+        """Close a shard and open two in its place."""
+
+    @abstractmethod
+    async def merge(self, shard: int, adjacent: int) -> tuple[Reshard, Commit]:
+        """Close two adjacent shards and open one in their place."""
+
+    @abstractmethod
+    async def configure(self, settings: StreamSettings) -> Commit:
+        """Change the settings while running."""
 
 
 class DeadLetter(Protocol):
@@ -403,7 +500,30 @@ class Engine(ABC):
     async def delete_queue(self, queue: Queue) -> Commit:
         """Delete a queue with all it holds; its consumers are cancelled."""
 
-    # streams: see `hubbub.engine.contract_streams` for the type of a stream
+    # streams
+
+    @abstractmethod
+    async def create_stream(
+        self, realm: str, name: str, settings: StreamSettings, shards: int
+    ) -> Stream:
+        """Create a stream with `shards` open shards.
+
+        Raises:
+            ExistsError: there is one of this name.
+            ShardLimitError: more shards than the settings allow.
+        """
+
+    @abstractmethod
+    def find_stream(self, realm: str, name: str) -> Stream | None:
+        """The stream of this name."""
+
+    @abstractmethod
+    def streams(self, realm: str, prefix: str = "") -> Iterable[Stream]:
+        """All streams of a realm whose names start with `prefix`, in order of name."""
+
+    @abstractmethod
+    async def delete_stream(self, stream: Stream) -> Commit:
+        """Delete a stream with all it holds; its watchers are woken."""
 
     # documents
 

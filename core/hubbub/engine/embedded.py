@@ -7,9 +7,12 @@ from heapq import heappop, heappush
 import msgspec
 import trio
 
-from ..clock import Clock
-from ..errors import ExistsError, UnavailableError
-from ..message import Message
+from hubbub.clock import Clock
+from hubbub.errors import ExistsError, UnavailableError
+from hubbub.message import Message
+from hubbub.streams import Stream as StreamState
+from hubbub.streams import StreamSettings
+
 from .contract import (
     Commit,
     DeadLetter,
@@ -18,9 +21,11 @@ from .contract import (
     Queue,
     QueueSettings,
     Receipt,
+    Stream,
 )
 from .journal import Journal
 from .queues import MemoryQueue
+from .streams import STREAMS, MemoryStream, StreamRecord
 
 _QUEUES = "queue"
 _NEVER = 1 << 62
@@ -55,6 +60,9 @@ class EmbeddedEngine(Engine):
         self._limit = memory_limit
         self._queues: dict[tuple[str, str], MemoryQueue] = {}
         self._numbered: dict[int, MemoryQueue] = {}
+        self._streams: dict[tuple[str, str], MemoryStream] = {}
+        self._advancing: dict[int, MemoryQueue | MemoryStream] = {}
+        """All that may ask for an alarm, by number."""
         self._alarms: list[tuple[int, int]] = []
         self._alarm_of: dict[int, int] = {}
         self._nap_until = _NEVER
@@ -88,18 +96,38 @@ class EmbeddedEngine(Engine):
             queue = self._add(record.number, document.realm, document.key, record.settings)
             queue.created, queue.modified = record.created, record.modified
         for number, entry in self.journal.entries():
-            if (owner := self._numbered.get(number)) is not None:
-                owner.restore(entry, now)
+            if (home := self._numbered.get(number)) is not None:
+                home.restore(entry, now)
         for number, key, message, until in self.journal.dedups():
-            if (owner := self._numbered.get(number)) is not None and until > now:
-                owner.remember(key, message, until)
-        for queue in self._numbered.values():
-            self.arm(queue, now)
+            if (home := self._numbered.get(number)) is not None and until > now:
+                home.remember(key, message, until)
+        for document in self.journal.documents(STREAMS):
+            self._restore_stream(document)
+        for owner in self._advancing.values():
+            self.arm(owner, now)
 
     def _add(self, number: int, realm: str, name: str, settings: QueueSettings) -> MemoryQueue:
         queue = MemoryQueue(self, number, realm, name, settings)
-        self._queues[realm, name] = self._numbered[number] = queue
+        self._queues[realm, name] = self._numbered[number] = self._advancing[number] = queue
         return queue
+
+    def _restore_stream(self, document: Document) -> None:
+        record = msgspec.json.decode(document.value, type=StreamRecord)
+        state = StreamState.restore(
+            record.settings,
+            record.shards,
+            self.journal.record_index(record.number),
+            last_sequence=record.last_sequence,
+        )
+        # The numbers that a crash may have lost are skipped; that must be kept before any is given.
+        self._add_stream(record.number, document.realm, document.key, state, record.created).keep()
+
+    def _add_stream(
+        self, number: int, realm: str, name: str, state: StreamState, created: int
+    ) -> MemoryStream:
+        stream = MemoryStream(self, number, realm, name, state, created)
+        self._streams[realm, name] = self._advancing[number] = stream
+        return stream
 
     # identities and commits
 
@@ -157,7 +185,7 @@ class EmbeddedEngine(Engine):
         """Return the queue of this name."""
         return self._queues.get((realm, name))
 
-    def queue_of(self, receipt: Receipt) -> Queue | None:
+    def homeof(self, receipt: Receipt) -> Queue | None:
         """Return the queue that gave a receipt."""
         return self._numbered.get(receipt.queue)
 
@@ -180,7 +208,7 @@ class EmbeddedEngine(Engine):
         if queue.deleted:
             return
         del self._queues[queue.realm, queue.name]
-        del self._numbered[queue.number]
+        del self._numbered[queue.number], self._advancing[queue.number]
         self._alarm_of.pop(queue.number, None)
         queue.close("the queue was deleted")
         if queue.settings.durable:
@@ -190,6 +218,43 @@ class EmbeddedEngine(Engine):
     def bury(self, queue: MemoryQueue, message: Message, receives: int, reason: str) -> None:
         """Hand a message that the queue gives up to its dead-letter address."""
         self.dead_letter(queue, message, receives, reason)
+
+    # streams
+
+    async def create_stream(
+        self, realm: str, name: str, settings: StreamSettings, shards: int
+    ) -> Stream:
+        """Create a stream with `shards` open shards."""
+        if (realm, name) in self._streams:
+            raise ExistsError("stream", name)
+        now = self.clock.now()
+        state = StreamState(settings, shards=shards, now=now)
+        stream = self._add_stream(self.next_id(), realm, name, state, now)
+        stream.keep()
+        return stream
+
+    def find_stream(self, realm: str, name: str) -> Stream | None:
+        """Return the stream of this name."""
+        return self._streams.get((realm, name))
+
+    def streams(self, realm: str, prefix: str = "") -> Iterable[Stream]:
+        """Return all streams of a realm whose names start with `prefix`, in order of name."""
+        return [
+            stream
+            for (where, name), stream in sorted(self._streams.items())
+            if where == realm and name.startswith(prefix)
+        ]
+
+    async def delete_stream(self, stream: Stream) -> Commit:
+        """Delete a stream with all it holds; its watchers are woken."""
+        found = self._streams.get((stream.realm, stream.name))
+        if found is stream:
+            del self._streams[stream.realm, stream.name], self._advancing[stream.number]
+            self._alarm_of.pop(stream.number, None)
+            found.close()
+            self.journal.drop_stream(stream.number)
+            self.journal.drop(STREAMS, stream.realm, stream.name)
+        return self.journal.commit()
 
     # documents
 
@@ -210,12 +275,12 @@ class EmbeddedEngine(Engine):
 
     # time and memory
 
-    def arm(self, queue: MemoryQueue, when: int) -> None:
-        """Call `queue.advance` at `when`, or earlier if it asked for that before."""
-        if when >= self._alarm_of.get(queue.number, _NEVER):
+    def arm(self, owner: MemoryQueue | MemoryStream, when: int) -> None:
+        """Call `owner.advance` at `when`, or earlier if it asked for that before."""
+        if when >= self._alarm_of.get(owner.number, _NEVER):
             return
-        self._alarm_of[queue.number] = when
-        heappush(self._alarms, (when, queue.number))
+        self._alarm_of[owner.number] = when
+        heappush(self._alarms, (when, owner.number))
         if when < self._nap_until:
             self._wake.set()
 
@@ -227,7 +292,7 @@ class EmbeddedEngine(Engine):
                 when, number = heappop(alarms)
                 if self._alarm_of.get(number) == when:
                     del self._alarm_of[number]
-                    self._numbered[number].advance(now)
+                    self._advancing[number].advance(now)
             self._wake = trio.Event()
             self._nap_until = alarms[0][0] if alarms else _NEVER
             with trio.move_on_after(min(_LONGEST_NAP, max(0, self._nap_until - now) / 1000)):
@@ -248,12 +313,16 @@ class EmbeddedEngine(Engine):
         while True:
             await self._full.wait()
             written = self._last_id
+            sequences = {stream: stream.last_sequence for stream in self._streams.values()}
             try:
                 await self.journal.commit().wait()
             except UnavailableError:
                 await trio.sleep(1.0)  # the journal reports it; nothing can go out meanwhile
                 continue
             goal = self.memory - self._limit * 3 // 4
+            for stream, sequence in sequences.items():
+                if goal > 0 and not stream.deleted:
+                    goal -= stream.page_out(sequence, goal)
             for queue in sorted(self._numbered.values(), key=lambda each: -each.depth):
                 if goal <= 0:
                     break

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..message import Message
+from hubbub.message import Message
 
 if TYPE_CHECKING:
     from .queues import PushConsumer

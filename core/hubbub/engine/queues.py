@@ -15,9 +15,10 @@ from typing import Literal, Protocol
 
 import trio
 
-from ..clock import Clock
-from ..errors import NotFoundError, RefusedError
-from ..message import Message
+from hubbub.clock import Clock
+from hubbub.errors import NotFoundError, RefusedError
+from hubbub.message import Message
+
 from .contract import (
     Commit,
     ConsumerTerms,
