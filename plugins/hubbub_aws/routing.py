@@ -60,8 +60,9 @@ class Identity:
 class Call:
     """One request on its way: routed, then read, then answered, in the protocol it came in.
 
-    ``service``, ``binding`` and ``operation`` are None (``operation`` empty) where the request does
-    not name one; then `params` raises the error to answer with. `answer` and `refuse` never raise.
+    ``service`` is None where the request names none that is served, ``operation`` is what it asks
+    for, known or not. `params` raises the error to answer with where there is nothing to call;
+    `refuse` gives the answer to that and to every other error.
     """
 
     request: Request

@@ -94,11 +94,6 @@ def verify(
     return signed.access_key
 
 
-def is_signed(request: Request) -> bool:
-    """Whether a request carries a signature at all."""
-    return "authorization" in request.headers or "X-Amz-Signature=" in request.query
-
-
 def _read(request: Request) -> _Signed:
     header = request.headers.get("authorization")
     fields = _query_fields(request.query)

@@ -82,7 +82,19 @@ def error_traits() -> dict[str, ErrorTraits]:
         "UnsupportedOperation",
     )
     prefix = "AWS.SimpleQueueService"
+    kms = {
+        "KmsAccessDenied": "AccessDeniedException",
+        "KmsDisabled": "DisabledException",
+        "KmsInvalidKeyUsage": "InvalidKeyUsageException",
+        "KmsInvalidState": "InvalidStateException",
+        "KmsNotFound": "NotFoundException",
+        "KmsThrottled": "ThrottlingException",
+    }
     return {
+        **{shape: ErrorTraits(f"KMS.{code}") for shape, code in kms.items()},
+        "InvalidAddress": ErrorTraits("InvalidAddress", 404),
+        "InvalidSecurity": ErrorTraits("InvalidSecurity", 403),
+        "KmsOptInRequired": ErrorTraits("KMS.OptInRequired", 403),
         **{shape: ErrorTraits(f"{prefix}.{shape}") for shape in prefixed},
         "OverLimit": ErrorTraits("OverLimit", 403),
         "PurgeQueueInProgress": ErrorTraits(f"{prefix}.PurgeQueueInProgress", 403),

@@ -26,7 +26,7 @@ from hubbub_aws.services import ProtocolName, Service
 from hubbub_sqs.query_shapes import query_shapes
 
 QUICK = settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 # What XML 1.0 can hold; a line's end arrives as it was sent because it is escaped.

@@ -135,7 +135,7 @@ class QueryCodec(Codec):
         ).encode()
 
 
-def list_name(shape: Shape, member_name: str) -> str:
+def _wire_name(shape: Shape, member_name: str) -> str:
     """The name by which a structure's member stands in a form or in XML."""
     if shape.type == "list" and shape.flattened:
         # A flattened list has no name of its own: its entries carry theirs.
@@ -161,7 +161,7 @@ class _FormParsers:
     def _structure(self, shape: Shape) -> Convert:
         fields = []
         for member_name, member in shape.members.items():
-            wire_name = list_name(member, member_name)
+            wire_name = _wire_name(member, member_name)
             # An empty list comes under the name of the member, whatever its entries are called.
             empty_name = member.location_name or member_name
             is_list = member.type == "list" and empty_name != wire_name
@@ -337,7 +337,7 @@ class _XmlWriters:
 
     def _structure(self, shape: Shape) -> Write:
         fields = [
-            (member_name, self._member(member, list_name(member, member_name)))
+            (member_name, self._member(member, _wire_name(member, member_name)))
             for member_name, member in shape.members.items()
             if not member.is_event_stream
         ]
