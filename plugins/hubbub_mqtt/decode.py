@@ -358,10 +358,10 @@ def check_payload_format(payload: bytes, properties: Properties) -> None:
             raise MqttError(Rule.PAYLOAD_FORMAT) from None
 
 
-def _reason(reader: Reader, valid: frozenset[int], packet: PacketType) -> int:
+def _reason(reader: Reader, valid: frozenset[int], rule: Rule) -> int:
     reason = reader.uint8("reason code")
     if reason not in valid:
-        raise MqttError(Rule.REASON_CODE_INVALID, f"{packet.name} 0x{reason:02X}")
+        raise MqttError(rule, f"0x{reason:02X}")
     return reason
 
 
@@ -372,7 +372,7 @@ def _decode_connack(reader: Reader, v5: bool, version: Version | None) -> Connac
     if flags & 0xFE:
         raise MqttError(Rule.CONNACK_RESERVED_FLAGS)
     valid = reasons.CONNACK_REASONS if v5 else reasons.CONNACK_RETURN_CODES
-    reason = _reason(reader, valid, PacketType.CONNACK)
+    reason = _reason(reader, valid, Rule.CONNACK_REASON)
     if flags and reason:
         raise MqttError(Rule.SESSION_PRESENT_ON_FAILURE)
     properties = decode_properties(reader, Place.CONNACK) if v5 else NO_PROPERTIES
@@ -386,12 +386,13 @@ def _ack_decoder(
     packet: type[Puback | Pubrec | Pubrel | Pubcomp], kind: PacketType, valid: frozenset[int]
 ) -> _Decode:
     place = Place[kind.name]
+    rule = Rule[f"{kind.name}_REASON"]
 
     def decode(reader: Reader, v5: bool, _: Version | None) -> Packet:
         packet_id = reader.packet_id()
         if not v5 or not reader.remaining:
             return packet(packet_id)
-        reason = _reason(reader, valid, kind)
+        reason = _reason(reader, valid, rule)
         # The property length may be left out when it is 0 (3.4.2.2.1).
         properties = decode_properties(reader, place) if reader.remaining else NO_PROPERTIES
         return packet(packet_id, reason, properties)
@@ -434,7 +435,7 @@ def _decode_suback(reader: Reader, v5: bool, _: Version | None) -> Suback:
     packet_id = reader.packet_id()
     properties = decode_properties(reader, Place.SUBACK) if v5 else NO_PROPERTIES
     valid = reasons.SUBACK_REASONS if v5 else reasons.SUBACK_RETURN_CODES
-    codes = _reasons(reader, valid, PacketType.SUBACK)
+    codes = _reasons(reader, valid, Rule.SUBACK_REASON)
     return Suback(packet_id, codes, properties)
 
 
@@ -456,20 +457,20 @@ def _decode_unsuback(reader: Reader, v5: bool, _: Version | None) -> Unsuback:
     if not v5:
         return Unsuback(packet_id)
     properties = decode_properties(reader, Place.UNSUBACK)
-    codes = _reasons(reader, reasons.UNSUBACK_REASONS, PacketType.UNSUBACK)
+    codes = _reasons(reader, reasons.UNSUBACK_REASONS, Rule.UNSUBACK_REASON)
     return Unsuback(packet_id, codes, properties)
 
 
-def _reasons(reader: Reader, valid: frozenset[int], packet: PacketType) -> tuple[int, ...]:
+def _reasons(reader: Reader, valid: frozenset[int], rule: Rule) -> tuple[int, ...]:
     if not reader.remaining:
-        raise MqttError(Rule.NO_RETURN_CODE, packet.name)
-    return tuple([_reason(reader, valid, packet) for _ in range(reader.remaining)])
+        raise MqttError(Rule.NO_RETURN_CODE)
+    return tuple([_reason(reader, valid, rule) for _ in range(reader.remaining)])
 
 
 def _decode_disconnect(reader: Reader, v5: bool, _: Version | None) -> Disconnect:
     if not v5 or not reader.remaining:
         return Disconnect()
-    reason = _reason(reader, reasons.DISCONNECT_REASONS, PacketType.DISCONNECT)
+    reason = _reason(reader, reasons.DISCONNECT_REASONS, Rule.DISCONNECT_REASON)
     properties = decode_properties(reader, Place.DISCONNECT) if reader.remaining else NO_PROPERTIES
     return Disconnect(reason, properties)
 
@@ -477,7 +478,7 @@ def _decode_disconnect(reader: Reader, v5: bool, _: Version | None) -> Disconnec
 def _decode_auth(reader: Reader, _v5: bool, _: Version | None) -> Auth:
     if not reader.remaining:
         return Auth()
-    reason = _reason(reader, reasons.AUTH_REASONS, PacketType.AUTH)
+    reason = _reason(reader, reasons.AUTH_REASONS, Rule.AUTH_REASON)
     properties = decode_properties(reader, Place.AUTH)
     if properties.authentication_method is None:
         raise MqttError(Rule.AUTH_METHOD_MISSING)

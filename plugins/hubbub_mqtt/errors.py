@@ -73,12 +73,17 @@ class Rule(Enum):
         "[MQTT-3.2.2-15]",
         "4.2",
     )
-    REASON_CODE_INVALID = (
-        _PROTOCOL,
-        "the reason code is not one of this packet's",
-        "2.4",
-        "3.9.3",
-    )
+
+    # Reason codes, of which each packet has its own
+    CONNACK_REASON = (_PROTOCOL, "not a reason code of CONNACK", "[MQTT-3.2.2-8]", "3.2.2.3")
+    PUBACK_REASON = (_PROTOCOL, "not a reason code of PUBACK", "[MQTT-3.4.2-1]", "")
+    PUBREC_REASON = (_PROTOCOL, "not a reason code of PUBREC", "[MQTT-3.5.2-1]", "")
+    PUBREL_REASON = (_PROTOCOL, "not a reason code of PUBREL", "[MQTT-3.6.2-1]", "")
+    PUBCOMP_REASON = (_PROTOCOL, "not a reason code of PUBCOMP", "[MQTT-3.7.2-1]", "")
+    SUBACK_REASON = (_PROTOCOL, "not a reason code of SUBACK", "[MQTT-3.9.3-2]", "[MQTT-3.9.3-2]")
+    UNSUBACK_REASON = (_PROTOCOL, "not a reason code of UNSUBACK", "[MQTT-3.11.3-2]", "")
+    DISCONNECT_REASON = (_PROTOCOL, "not a reason code of DISCONNECT", "[MQTT-3.14.2-1]", "")
+    AUTH_REASON = (_PROTOCOL, "not a reason code of AUTH", "[MQTT-3.15.2-1]", "")
 
     # Properties
     PROPERTY_UNKNOWN = (_MALFORMED, "unknown property", "2.2.2.2", "")
@@ -345,7 +350,7 @@ class Rule(Enum):
         "[MQTT-4.12.0-5]",
         "",
     )
-    AUTH_REASON = (
+    AUTH_OUT_OF_TURN = (
         _PROTOCOL,
         "this AUTH reason code is not a client's to send now",
         "[MQTT-4.12.0-3]",

@@ -396,7 +396,7 @@ class ServerConnection:
         elif packet.reason != ReasonCode.CONTINUE_AUTHENTICATION or not (
             self._reauthenticating or self.state is State.CONNECTING
         ):
-            raise MqttError(Rule.AUTH_REASON)
+            raise MqttError(Rule.AUTH_OUT_OF_TURN)
 
     def _fail(self, error: MqttError) -> ev.Failed:
         error.version = self._decoder.version
@@ -434,6 +434,9 @@ class ServerConnection:
         new one. `assigned_client_id` must be given exactly if the client has none of its own
         [MQTT-3.2.2-16]. `session_expiry_interval` in seconds replaces the client's wish.
         `response_information` is sent only to a client that asked for it [MQTT-3.1.2-28].
+
+        b"" if the client takes no packet large enough for it: then nothing can be sent at all
+        [MQTT-3.2.0-1], and the connection must be closed.
         """
         connect = self._require_connecting()
         if session is not None and connect.clean_start:
@@ -485,7 +488,10 @@ class ServerConnection:
                     authentication_data=authentication_data,
                 ),
             )
-        return self._fit(packet)
+        data = self._fit(packet)
+        if not data:
+            self.state = State.CLOSED
+        return data
 
     def reject(
         self,
