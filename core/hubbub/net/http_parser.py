@@ -165,7 +165,7 @@ class H11Parser:
                 raise BadRequest("headers too large", 431)
         version = event.http_version.decode("ascii")
         if version not in {"1.0", "1.1"}:
-            raise BadRequest("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
+            raise BadRequest("unsupported HTTP version", 505)
         headers = [(name.lower(), value) for name, value in fields]
         by_name = dict(headers)
         keep_alive = version == "1.1"
