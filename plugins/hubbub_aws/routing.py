@@ -41,6 +41,7 @@ _MEDIA_TYPES = {
     "application/cbor": ProtocolName.RPC_CBOR,
 }
 _CACHED_CREDENTIALS = 4096
+_LONGEST_HOST = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ class Router:
         credential = found[1] if found is not None else ""
         return self._identify(
             credential if header is not None else unquote(credential),
-            request.headers.get("host", ""),
+            request.headers.get("host", "")[:_LONGEST_HOST],
         )
 
     def _identity_of(self, credential: str, host: str) -> Identity:

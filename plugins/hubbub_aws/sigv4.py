@@ -53,16 +53,13 @@ class _Signed:
     signed_headers: tuple[str, ...]
     signature: str
     moment: datetime
+    stamp: str  # the moment as it is signed
     expires: int | None  # seconds; None for a signature in the header
     token: str | None
 
     @property
     def scope(self) -> str:
         return f"{self.date}/{self.region}/{self.service}/{self.terminator}"
-
-    @property
-    def stamp(self) -> str:
-        return self.moment.strftime(_STAMP)
 
 
 def verify(
@@ -190,7 +187,17 @@ def _make(
         raise _invalid("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
     access_key, date, region, service, terminator = parts
     return _Signed(
-        access_key, date, region, service, terminator, names, signature, moment, expires, token
+        access_key=access_key,
+        date=date,
+        region=region,
+        service=service,
+        terminator=terminator,
+        signed_headers=names,
+        signature=signature,
+        moment=moment,
+        stamp=moment.strftime(_STAMP),
+        expires=expires,
+        token=token,
     )
 
 
@@ -341,7 +348,9 @@ def _query_fields(query: str) -> dict[str, str]:
 def _moment(text: str) -> datetime:
     try:
         if _STAMP_PATTERN.fullmatch(text):
-            return datetime.strptime(text, _STAMP).replace(tzinfo=UTC)
+            year, month, day = int(text[:4]), int(text[4:6]), int(text[6:8])
+            hour, minute, second = int(text[9:11]), int(text[11:13]), int(text[13:15])
+            return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
         return datetime.fromtimestamp(int(parse_timestamp(text)), UTC)
     except (ValueError, OverflowError):
         raise _incomplete(
