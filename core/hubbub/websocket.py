@@ -10,7 +10,6 @@ Source: RFC 6455; compression RFC 7692.
 import base64
 import binascii
 import io
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
@@ -163,7 +162,6 @@ class WebSocket:
         """The code of the side that closed first; None while open."""
         self.close_reason = ""
         self._connection = connection
-        self._messages: deque[str | bytes] = deque()
         self._partial: io.StringIO | io.BytesIO | None = None
         self._message_bytes = 0
         self._frame_bytes = 0
@@ -180,12 +178,13 @@ class WebSocket:
             WebSocketClosed: a side has closed it, or the peer broke a rule or a limit and has
                 been told so.
         """
-        messages = self._messages
-        while not messages:
+        while True:
+            message = self._next_message()
+            if message is not None:
+                return message
             if self._ended.is_set():
                 raise WebSocketClosed(self.close_code or NORMAL, self.close_reason)
             await self._receive_more()
-        return messages.popleft()
 
     def send(self, data: str | bytes) -> None:
         """Send a message, as `Transport.write` does: never waits; after the close does nothing."""
@@ -218,8 +217,8 @@ class WebSocket:
         self.start_close(code, reason)
         with trio.move_on_after(self.settings.close_timeout):
             while not self._ended.is_set():
-                await self._receive_more()
-                self._messages.clear()
+                if self._next_message() is None and not self._ended.is_set():
+                    await self._receive_more()
         self._ended.set()
 
     async def serve(
@@ -251,24 +250,20 @@ class WebSocket:
         await self.transport.aclose(linger=self._linger)
 
     async def _receive_more(self) -> None:
-        """Read once, and handle what came."""
+        """Read once, for `_next_message` to parse."""
         if self._reading is not None:
             if self._connection.state is ConnectionState.OPEN:
                 raise trio.BusyResourceError("another task is receiving from this WebSocket")
             await self._ended.wait()  # it sees to the close
             return
-        if not self._unparsed:
-            data = await self._read()
-            if data is None:
-                return
-            self._pong_deadline = None  # any byte shows that the peer lives
-            if not data:
-                self._end(ABNORMAL, "closed without a closing handshake")
-                return
+        data = await self._read()
+        if data is None:
+            return
+        self._pong_deadline = None  # any byte shows that the peer lives
+        if data:
             self._unparsed = memoryview(data)
-        size = COMPRESSED_SLICE if self.settings.compression else RECEIVE_SIZE
-        part, self._unparsed = self._unparsed[:size], self._unparsed[size:]
-        self._parse(bytes(part))
+        else:
+            self._end(ABNORMAL, "closed without a closing handshake")
 
     async def _read(self) -> bytes | None:
         """Read bytes; None when a timer has run out instead, and has been dealt with."""
@@ -299,25 +294,39 @@ class WebSocket:
             self._fail(INTERNAL_ERROR, "ping timeout")
         return None
 
-    def _parse(self, data: bytes) -> None:
+    def _next_message(self) -> str | bytes | None:
+        """Parse up to the next message; None if more must be read, or nothing more will come.
+
+        What comes after a message is left alone: a close that follows it must not hinder its
+        answer.
+        """
+        slice_size = COMPRESSED_SLICE if self.settings.compression else RECEIVE_SIZE
         try:
-            self._connection.receive_data(data)
-            for event in self._connection.events():
-                match event:
-                    case TextMessage() | BytesMessage():
-                        self._take(event)
-                    case Ping():
-                        self._pong(event)
-                    case CloseConnection():
-                        self._closed_by_peer(event)
-                    case _:
-                        pass  # a pong
-                if self._ended.is_set():
-                    return
+            while not self._ended.is_set():
+                for event in self._connection.events():
+                    match event:
+                        case TextMessage() | BytesMessage():
+                            message = self._take(event)
+                            if message is not None:
+                                return message
+                        case Ping():
+                            self._pong(event)
+                        case CloseConnection():
+                            self._closed_by_peer(event)
+                        case _:
+                            pass  # a pong
+                    if self._ended.is_set():
+                        return None
+                if not self._unparsed:
+                    return None
+                self._connection.receive_data(bytes(self._unparsed[:slice_size]))
+                self._unparsed = self._unparsed[slice_size:]
         except (LocalProtocolError, RemoteProtocolError) as error:
             self._fail(PROTOCOL_ERROR, str(error))
+        return None
 
-    def _take(self, event: TextMessage | BytesMessage) -> None:
+    def _take(self, event: TextMessage | BytesMessage) -> str | bytes | None:
+        """Take a part of a message; return the message if it is the last."""
         data: str | bytes = event.data if isinstance(event.data, str) else bytes(event.data)
         # A character is counted as the bytes it was sent as.
         size = len(data) if isinstance(data, bytes) or data.isascii() else len(data.encode())
@@ -325,21 +334,22 @@ class WebSocket:
         self._frame_bytes += size
         if self._message_bytes > self.settings.max_message_bytes:
             self._fail(TOO_BIG, "message too big")
-            return
+            return None
         if self._frame_bytes > self.settings.max_frame_bytes:
             self._fail(TOO_BIG, "frame too big")
-            return
+            return None
         if event.frame_finished:
             self._frame_bytes = 0
         if not event.message_finished:
             self._append(data)
-            return
+            return None
         self._message_bytes = 0
-        if self._partial is not None:
-            self._append(data)
-            data = self._partial.getvalue()
-            self._partial = None
-        self._messages.append(data)
+        if self._partial is None:
+            return data
+        self._append(data)
+        data = self._partial.getvalue()
+        self._partial = None
+        return data
 
     def _append(self, data: str | bytes) -> None:
         # A buffer, not a list of parts: a fragment may have one byte.
