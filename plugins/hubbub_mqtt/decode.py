@@ -96,10 +96,12 @@ class Decoder:
         self._needed = 0
         self._decoded: list[Packet] = []
 
-    def decode(self, data: bytes) -> list[Packet]:
+    def decode(self, data: bytes | bytearray | memoryview) -> list[Packet]:
         """Take `data` and return the packets that are now complete; then look at `error`."""
         if self.error is not None:
             return []
+        if type(data) is not bytes:
+            data = bytes(data)
         partial = self._partial
         if partial:
             partial += data
@@ -118,7 +120,7 @@ class Decoder:
             self._partial += data[used:]
         return packets
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Take `data`, whose packets iteration then gives."""
         self._decoded += self.decode(data)
 
@@ -131,7 +133,7 @@ class Decoder:
 
     def _decode_complete(self, data: bytes, packets: list[Packet]) -> int:
         # The hottest loop of the server: one pass over the buffer, and a QoS 0 PUBLISH without
-        # properties is decoded in place. Everything else goes through `_decode_packet`.
+        # properties is decoded in place. Everything else is worth a call.
         append = packets.append
         topics = self._topics
         max_size = self.max_packet_size
@@ -312,7 +314,7 @@ def _decode_connect_fields(reader: Reader, version: Version) -> Connect:
         # 3.1.1 dropped it, and no client gains from being refused.
         raise MqttError(Rule.CLIENT_ID_EMPTY)
     will = _decode_will(reader, flags, v5) if flags & 4 else None
-    # 3.1, section 3.1: "it is valid for the flag to be set and the string to be missing".
+    # 3.1 lets a flag be set and its string be missing: there the remaining length decides (3.1).
     optional = version is Version.V31
     user_name = password = None
     if flags & 0x80 and not (optional and not reader.remaining):

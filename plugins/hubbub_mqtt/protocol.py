@@ -137,6 +137,9 @@ class ServerConnection:
     Failed             send `Failed.reply`, close; the will is published
     =================  ==============================================================
 
+    There is one way past the machine: `Publish.raw` may be sent as it is to any connected client of
+    the same `version`, if it is not longer than its `maximum_packet_size`.
+
     A method whose packet cannot be made to fit the client's Maximum Packet Size returns b""
     ([MQTT-3.1.2-24], [MQTT-3.1.2-25]); `publish` returns None, so that the loss can be counted.
     Calling one at the wrong time raises `LocalProtocolError`. Acknowledgements may still be noted
@@ -176,7 +179,7 @@ class ServerConnection:
 
     # What the client sends
 
-    def receive_data(self, data: bytes) -> list[ev.Event]:
+    def receive_data(self, data: bytes | bytearray | memoryview) -> list[ev.Event]:
         """Take bytes from the client and report what they say."""
         if self.state is State.CLOSED:
             return []

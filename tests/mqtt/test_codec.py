@@ -122,6 +122,14 @@ def test_the_first_packet_of_a_server_is_connect() -> None:
         assert decoder.error.rule is Rule.FIRST_NOT_CONNECT
 
 
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_other_bytes_like_objects(kind: type[bytearray | memoryview]) -> None:
+    decoder = Decoder(version=V311)
+    data = b"\x30\x03\0\x01a"
+    assert decoder.decode(kind(data[:3])) == []
+    assert decoder.decode(kind(data[3:] + b"\xc0\0")) == [p.Publish("a", raw=data), p.Pingreq()]
+
+
 def test_a_large_packet_in_small_pieces() -> None:
     payload = bytes(300_000)
     data = PublishTemplate("a", payload, version=V311).encode()
