@@ -259,6 +259,39 @@ async def test_abort_wakes_the_receiver(flusher: Flusher, nursery: trio.Nursery)
     theirs.close()
 
 
+async def test_abort_in_the_turn_in_which_the_socket_becomes_ready(flusher: Flusher) -> None:
+    for _ in range(30):  # Trio runs the tasks of a turn in random order
+        transport, theirs = tcp_pair(flusher)
+        ready, trigger = socket.socketpair()
+        reasons: list[str] = []
+
+        async def receive(transport: Transport, reasons: list[str]) -> None:
+            try:
+                await transport.receive()
+            except TransportClosed as error:
+                reasons.append(error.reason)
+
+        async def abort(transport: Transport, ready: socket.socket) -> None:
+            await trio.lowlevel.wait_readable(ready)
+            transport.abort("enough")
+
+        with theirs, ready, trigger:
+            transport.write(b"x" * 1_000_000)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(receive, transport, reasons)
+                nursery.start_soon(abort, transport, ready)
+                await trio.testing.wait_all_tasks_blocked()
+                while True:
+                    try:
+                        theirs.recv(1_000_000)
+                    except BlockingIOError:
+                        break
+                theirs.send(b"y")
+                trigger.send(b"z")
+        assert transport.abort_reason == "enough"
+        assert set(reasons) <= {"enough"}
+
+
 async def test_input_is_readable_after_the_output_broke(flusher: Flusher) -> None:
     transport, theirs = tcp_pair(flusher)
     theirs.send(b"goodbye")

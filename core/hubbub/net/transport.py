@@ -292,6 +292,8 @@ class TcpTransport(Transport):
             except trio.ClosedResourceError:
                 break
             except OSError as error:
+                if self.closed:  # aborted after the socket became readable
+                    break
                 raise TransportClosed(_describe(error)) from error
             size = len(data)
             self.bytes_in += size
@@ -350,6 +352,8 @@ class TcpTransport(Transport):
         try:
             while self._rest is not None:
                 await trio.lowlevel.wait_writable(self._sock)
+                if self._rest is None:  # aborted after the socket became writable
+                    return
                 try:
                     sent = self._send(self._rest)
                 except (BlockingIOError, InterruptedError):
