@@ -292,7 +292,7 @@ class TcpTransport(Transport):
             except trio.ClosedResourceError:
                 break
             except OSError as error:
-                if self.closed:  # aborted after the socket became readable
+                if self._sock.fileno() < 0:  # closed after it became readable
                     break
                 raise TransportClosed(_describe(error)) from error
             size = len(data)
@@ -352,7 +352,7 @@ class TcpTransport(Transport):
         try:
             while self._rest is not None:
                 await trio.lowlevel.wait_writable(self._sock)
-                if self._rest is None:  # aborted after the socket became writable
+                if self._sock.fileno() < 0:  # closed after it became writable
                     return
                 try:
                     sent = self._send(self._rest)
