@@ -127,6 +127,22 @@ class HttpRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class Client:
+    """A client's connection, as observers see it.
+
+    * `id`: the client's own name (an MQTT client identifier), or one made up for it.
+    * `protocol`: name and version, such as "mqtt-5".
+    * `peer`: where it connects from, such as "127.0.0.1:50312".
+    """
+
+    id: str
+    protocol: str
+    peer: str
+    principal: Principal
+    realm: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """A part of `hubbub demo`: drives real clients, and raises if something did not arrive.
 
@@ -456,30 +472,32 @@ class Hooks(Protocol):
         """
 
     @hookspec
-    def hubbub_client_connected(self, client: Session) -> None:
+    def hubbub_client_connected(self, client: Client) -> None:
         """Learn that a client connected and was let in.
 
-        **Called** with its session: see `client.client`, `protocol`, `principal`, `realm`.
+        **Called** when its session begins.
 
         **If it raises,** the client stays connected; the first failures are logged.
 
         ```python
         @hookimpl
         def hubbub_client_connected(self, client):
-            print(f"hello {client.client}")
+            print(f"hello {client.id}")
         ```
         """
 
     @hookspec
-    def hubbub_client_disconnected(self, client: Session, reason: str) -> None:
+    def hubbub_client_disconnected(self, client: Client, reason: str) -> None:
         """Learn that a client's connection ended, and why.
+
+        **Called** when its session ends, with the reason in a few words.
 
         **If it raises,** nothing else changes; the first failures are logged.
 
         ```python
         @hookimpl
         def hubbub_client_disconnected(self, client, reason):
-            print(f"{client.client} left: {reason}")
+            print(f"{client.id} left: {reason}")
         ```
         """
 
