@@ -293,7 +293,7 @@ class Bus:
         self,
         realm: str,
         pattern: str,
-        target: str | Callable[[Batch], None],
+        target: str | Callable[[Batch], Enqueued | None],
         *,
         scope: str | None = None,
         filter: FilterSpec | None = None,  # noqa: A002 - the field's own name
@@ -369,7 +369,7 @@ class Bus:
         self, realm: str, id_: str, record: _SubscriptionRecord, *, durable: bool
     ) -> Subscription:
         return Subscription(
-            realm, record.pattern, self._delivery_to(realm, record.target), id=id_,
+            realm, record.pattern, self.delivery_to(realm, record.target), id=id_,
             scope=record.scope, target=record.target, filter=record.filter,
             accepts=self._compile(record.filter), durable=durable,
         )  # fmt: skip
@@ -382,7 +382,8 @@ class Bus:
             raise RefusedError(f"no plugin knows filters of the kind {spec.kind!r}")
         return compiler(spec.spec)
 
-    def _delivery_to(self, realm: str, target: str) -> Callable[[Batch], Enqueued | None]:
+    def delivery_to(self, realm: str, target: str) -> Callable[[Batch], Enqueued | None]:
+        """Make the function that delivers batches to an address."""
         address = parse_address(target)
         if address.kind is Kind.QUEUE:
             return self._delivery_to_queue(realm, address.name, target)

@@ -12,7 +12,6 @@ from .address import AddressError, queue_address, stream_address
 from .auth import Principal
 from .bus import Accepts, Batch, Bus, FilterSpec, Publication, Subscription, new_record
 from .engine.contract import (
-    DEFAULT_REALM,
     Appended,
     Commit,
     ConsumerTerms,
@@ -30,6 +29,7 @@ from .engine.contract import (
 )
 from .engine.queues import DONE
 from .errors import DeniedError, HubbubError, NotFoundError
+from .hookspecs import Client
 from .message import Message
 from .metrics import ProtocolMeter
 from .streams import (
@@ -49,8 +49,8 @@ class Observers(Protocol):
     published: Callable[["Session", Sequence[Message]], None] | None
     delivered: Callable[["Session", Sequence[Delivery]], None] | None
     settled: Callable[["Session", Sequence[Receipt], Outcome], None] | None
-    connected: Callable[["Session"], None] | None
-    disconnected: Callable[["Session", str], None] | None
+    connected: Callable[[Client], None] | None
+    disconnected: Callable[[Client, str], None] | None
 
 
 class Allows(Protocol):
@@ -155,25 +155,23 @@ class StreamInfo:
 class Session:
     """One client on the bus, from connect to disconnect: use it as a context manager.
 
-    Made by `Hub.session`. `protocol` and `client` mark what it publishes; `realm` is its tenant.
+    Made by `Hub.session`. `info` says who it is; its name and protocol mark what it publishes.
     """
 
     def __init__(
         self,
         bus: Bus,
-        principal: Principal,
+        info: Client,
         *,
-        protocol: str,
-        client: str,
-        realm: str = DEFAULT_REALM,
         allows: Allows,
         meter: ProtocolMeter,
         observers: Observers,
     ) -> None:
-        self.principal = principal
-        self.protocol = protocol
-        self.client = client
-        self.realm = realm
+        self.info = info
+        self.principal = info.principal
+        self.protocol = info.protocol
+        self.client = info.id
+        self.realm = info.realm
         self.reason = "closed"
         """Why it ended: set before leaving, told to observers."""
         self._bus = bus
@@ -187,7 +185,7 @@ class Session:
     def __enter__(self) -> Self:
         self._meter.clients += 1
         if self._observers.connected:
-            self._observers.connected(self)
+            self._observers.connected(self.info)
         return self
 
     def __exit__(
@@ -204,7 +202,7 @@ class Session:
         self._consumptions.clear()
         self._meter.clients -= 1
         if self._observers.disconnected:
-            self._observers.disconnected(self, self.reason)
+            self._observers.disconnected(self.info, self.reason)
 
     def allowed(self, action: str, resource: str) -> bool:
         """Tell whether the principal may do this, without doing it."""

@@ -185,7 +185,7 @@ class EmbeddedEngine(Engine):
         """Return the queue of this name."""
         return self._queues.get((realm, name))
 
-    def homeof(self, receipt: Receipt) -> Queue | None:
+    def queue_of(self, receipt: Receipt) -> Queue | None:
         """Return the queue that gave a receipt."""
         return self._numbered.get(receipt.queue)
 

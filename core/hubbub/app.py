@@ -1,0 +1,270 @@
+"""The hub: one process as an object. Opens the engine, loads plugins, serves, stops."""
+
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from .admin import admin_server
+from .auth import Authority, Credentials, Principal
+from .bus import Bus
+from .clock import Clock, SystemClock
+from .config import Config
+from .engine.contract import DEFAULT_REALM, Engine
+from .engine.embedded import EmbeddedEngine
+from .engine.journal import Journal, MemoryJournal, SqliteJournal
+from .errors import HubbubError
+from .hookspecs import Client, Endpoint, Hooks, Server
+from .logs import make_logger
+from .metrics import Meters
+from .plugins import Observers, PluginManager, Supervisor
+from .routes import add_routes
+from .server import Address, Flusher, Handler, ListenerSettings, ListenerStats, Shutdown, serve_tcp
+from .session import Session
+from .streams import StreamSettings
+
+_FLUSH_DEADLINE = 5.0
+"""Seconds for what servers wrote last, after they have stopped."""
+
+
+class Hub:
+    """One hubbub: configuration, plugins, engine and bus. Make as many as you like.
+
+    Args:
+        config: the configuration; None for the defaults.
+        plugins: instances by name, beside those installed.
+        clock: the wall clock.
+        log: a structlog logger; None makes one as the configuration says.
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        plugins: Mapping[str, object] | None = None,
+        clock: Clock | None = None,
+        log: Any = None,
+    ) -> None:
+        self.config = config or Config()
+        self.clock = clock or SystemClock()
+        self.log = make_logger(self.config.log) if log is None else log
+        self.flusher = Flusher()
+        self.shutdown = Shutdown()
+        self.manager = PluginManager(
+            enable=self.config.plugins.enable,
+            disable=self.config.plugins.disable,
+            plugins=plugins,
+            log=self.log,
+        )
+        self.authority = Authority(self.config, self.manager, self)
+        self.meters = Meters()
+        self.engine = self._make_engine()
+        self.observers = Observers(self.manager)
+        filters = self.manager.collect(Hooks.hubbub_filters)
+        self.bus = Bus(self.engine, self.clock, self._lost, filters)
+        self.supervisor = Supervisor(
+            self.manager,
+            self.shutdown,
+            retry_start=self.config.plugins.start_failure == "retry",
+        )
+        self.ready = False
+        """Whether every server listens and none has been asked to stop."""
+
+    def _make_engine(self) -> Engine:
+        settings = self.config.hub
+        if settings.engine == "embedded":
+            return EmbeddedEngine(
+                self._make_journal(), self.clock, memory_limit=settings.memory_limit
+            )
+        engines = self.manager.collect(Hooks.hubbub_engines, self)
+        if settings.engine not in engines:
+            known = ", ".join(["embedded", *engines])
+            raise HubbubError(f"no engine {settings.engine!r}; there are: {known}")
+        return engines[settings.engine]()
+
+    def _make_journal(self) -> Journal:
+        settings = self.config.hub
+        if settings.durability == "memory":
+            return MemoryJournal()
+        return SqliteJournal(
+            settings.data,
+            settings.durability,
+            memory_limit=settings.memory_limit,
+            clock=self.clock,
+            on_state=self._store_state,
+        )
+
+    def _store_state(self, available: bool, reason: str) -> None:
+        if available:
+            self.log.info("the store writes again")
+        else:
+            self.log.error("the store can't write", reason=reason)
+
+    def _lost(self, reason: str, count: int, address: str) -> None:
+        self.meters.drop(reason, count)
+        if self.observers.dropped:
+            self.observers.dropped(reason, count, address)
+
+    # running
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve inside the context. Leaving it stops gracefully, within the stop deadline.
+
+        Raises:
+            UnavailableError: the data folder can't be used; says what to do.
+            StartError: a server could not start.
+        """
+        async with trio.open_nursery() as services:
+            await services.start(self.flusher.run)
+            services.start_soon(self.authority.run)
+            async with self.engine.running():
+                await self.bus.load()
+                await self._declare()
+                async with self.manager.lifespans(self), trio.open_nursery() as servers:
+                    await servers.start(self._serve)
+                    self.ready = True
+                    try:
+                        yield
+                    except BaseException:
+                        self.shutdown.request(0)
+                        raise
+                    finally:
+                        self.ready = False
+                        self.shutdown.request(self.config.hub.stop_deadline)
+            services.cancel_scope.cancel()
+
+    async def _serve(self, task_status: trio.TaskStatus[None]) -> None:
+        servers: list[tuple[str, Server]] = self.manager.gather(Hooks.hubbub_servers, self)
+        await self.supervisor.run(servers, task_status=task_status)
+
+    async def _declare(self) -> None:
+        """Make the queues, streams and routes that the configuration names."""
+        for queue in self.config.queues:
+            settings = queue.settings()
+            found = self.engine.find_queue(queue.realm, queue.name)
+            if found is None:
+                await self.engine.create_queue(queue.realm, queue.name, settings)
+            elif found.settings != settings:
+                await found.configure(settings)
+        for stream in self.config.streams:
+            retention = None if stream.retention is None else round(stream.retention * 1000)
+            wanted = StreamSettings(retention=retention, max_bytes=stream.max_bytes)
+            log = self.engine.find_stream(stream.realm, stream.name)
+            if log is None:
+                await self.engine.create_stream(stream.realm, stream.name, wanted, stream.shards)
+            elif log.settings != wanted:
+                await log.configure(wanted)
+        transforms = self.manager.collect(Hooks.hubbub_transforms)
+        add_routes(self.bus, self.config.routes, transforms, self._transform_failed)
+
+    def _transform_failed(self, name: str, error: Exception) -> None:
+        self.log.error("transform failed", transform=name, exc_info=error)
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """Where the servers listen that are up now."""
+        return self.supervisor.endpoints
+
+    # what plugins use
+
+    async def authenticate(self, credentials: Credentials) -> Principal | None:
+        """Say who a client is; None if nobody knows it.
+
+        Raises:
+            BusyError: passwords can't be verified in time.
+        """
+        return await self.authority.authenticate(credentials)
+
+    def session(
+        self,
+        principal: Principal,
+        *,
+        protocol: str,
+        client: str,
+        peer: str = "",
+        realm: str = DEFAULT_REALM,
+    ) -> Session:
+        """Make a client's handle on the bus; use it as a context manager.
+
+        * `protocol`: name and version, such as "mqtt-5": marks what it publishes.
+        * `client`: its own name, or one made up for it. `peer`: where it connects from.
+        """
+        return Session(
+            self.bus,
+            Client(client, protocol, peer, principal, realm),
+            allows=self.authority.allows,
+            meter=self.meters.protocol(protocol),
+            observers=self.observers,
+        )
+
+    async def serve_tcp(
+        self,
+        handler: Handler,
+        settings: ListenerSettings,
+        describe: Callable[[Address], Endpoint],
+        *,
+        name: str,
+        alpn: Sequence[str] = (),
+        task_status: trio.TaskStatus[list[Endpoint]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Listen and serve a protocol until the hub stops: the body of most servers.
+
+        Args:
+            handler: serves one connection.
+            settings: addresses and limits.
+            describe: says what an address that was bound offers.
+            name: the label of the listener's metrics.
+            alpn: application protocols for TLS, the preferred first.
+            task_status: gets the endpoints.
+        """
+        stats = ListenerStats()
+        with self.meters.listener(name, stats):
+            async with trio.open_nursery() as nursery:
+
+                def crashed(error: BaseException, transport: object) -> None:
+                    self.log.error("connection failed", listener=name, exc_info=error)
+
+                async def serve(*, task_status: trio.TaskStatus[list[Address]]) -> None:
+                    await serve_tcp(
+                        handler,
+                        settings,
+                        flusher=self.flusher,
+                        shutdown=self.shutdown,
+                        stats=stats,
+                        on_error=crashed,
+                        alpn=alpn,
+                        task_status=task_status,
+                    )
+
+                addresses = await nursery.start(serve)
+                task_status.started([describe(address) for address in addresses])
+
+
+async def serve(config: Config, *, ready: Callable[[Sequence[Endpoint]], None]) -> None:
+    """Run a hub until SIGINT or SIGTERM; a second one ends it at once.
+
+    `ready` is called with the endpoints when every server listens.
+    """
+    hub = Hub(config)
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            stop = trio.Event()
+
+            async def listen() -> None:
+                async for _ in signals:
+                    if stop.is_set():
+                        hub.shutdown.request(0)
+                    stop.set()
+
+            nursery.start_soon(listen)
+            async with hub.running():
+                ready(hub.endpoints)
+                await stop.wait()
+                hub.log.info("stopping", deadline=config.hub.stop_deadline)
+            nursery.cancel_scope.cancel()
+
+
+_ = (admin_server, _FLUSH_DEADLINE)
