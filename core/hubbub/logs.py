@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from .config import LogSettings
 
-_SECRET = frozenset({"password", "password_hash", "secret", "token", "authorization", "credentials"})
+_SECRET = frozenset(
+    {"password", "password_hash", "secret", "token", "authorization", "credentials"}
+)
 _LEVELS = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
