@@ -1,32 +1,33 @@
 """The hub: one process as an object. Opens the engine, loads plugins, serves, stops."""
 
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
 
-from .admin import admin_server
+from .admin import AdminPlugin
 from .auth import Authority, Credentials, Principal
 from .bus import Bus
 from .clock import Clock, SystemClock
 from .config import Config
-from .engine.contract import DEFAULT_REALM, Engine
+from .engine.contract import DEFAULT_REALM, Engine, Queue
 from .engine.embedded import EmbeddedEngine
 from .engine.journal import Journal, MemoryJournal, SqliteJournal
 from .errors import HubbubError
 from .hookspecs import Client, Endpoint, Hooks, Server
 from .logs import make_logger
 from .metrics import Meters
+from .net.errors import sole_errors
 from .plugins import Observers, PluginManager, Supervisor
 from .routes import add_routes
 from .server import Address, Flusher, Handler, ListenerSettings, ListenerStats, Shutdown, serve_tcp
 from .session import Session
 from .streams import StreamSettings
 
-_FLUSH_DEADLINE = 5.0
-"""Seconds for what servers wrote last, after they have stopped."""
+ADMIN = "admin"
+"""The name of the hub's own plugin."""
 
 
 class Hub:
@@ -34,7 +35,7 @@ class Hub:
 
     Args:
         config: the configuration; None for the defaults.
-        plugins: instances by name, beside those installed.
+        plugins: instances by name, beside those installed and chosen.
         clock: the wall clock.
         log: a structlog logger; None makes one as the configuration says.
     """
@@ -52,14 +53,17 @@ class Hub:
         self.log = make_logger(self.config.log) if log is None else log
         self.flusher = Flusher()
         self.shutdown = Shutdown()
+        given = {ADMIN: AdminPlugin(), **(plugins or {})}
+        enable = self.config.plugins.enable
         self.manager = PluginManager(
-            enable=self.config.plugins.enable,
+            enable=None if enable is None else [*enable, *given],
             disable=self.config.plugins.disable,
-            plugins=plugins,
+            plugins=given,
             log=self.log,
         )
         self.authority = Authority(self.config, self.manager, self)
         self.meters = Meters()
+        self._store_reason = ""
         self.engine = self._make_engine()
         self.observers = Observers(self.manager)
         filters = self.manager.collect(Hooks.hubbub_filters)
@@ -97,6 +101,7 @@ class Hub:
         )
 
     def _store_state(self, available: bool, reason: str) -> None:
+        self._store_reason = "" if available else reason
         if available:
             self.log.info("the store writes again")
         else:
@@ -117,6 +122,12 @@ class Hub:
             UnavailableError: the data folder can't be used; says what to do.
             StartError: a server could not start.
         """
+        with sole_errors():
+            async with self._running():
+                yield
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncIterator[None]:
         async with trio.open_nursery() as services:
             await services.start(self.flusher.run)
             services.start_soon(self.authority.run)
@@ -136,7 +147,7 @@ class Hub:
                         self.shutdown.request(self.config.hub.stop_deadline)
             services.cancel_scope.cancel()
 
-    async def _serve(self, task_status: trio.TaskStatus[None]) -> None:
+    async def _serve(self, task_status: trio.TaskStatus[list[Endpoint]]) -> None:
         servers: list[tuple[str, Server]] = self.manager.gather(Hooks.hubbub_servers, self)
         await self.supervisor.run(servers, task_status=task_status)
 
@@ -162,6 +173,17 @@ class Hub:
 
     def _transform_failed(self, name: str, error: Exception) -> None:
         self.log.error("transform failed", transform=name, exc_info=error)
+
+    def all_queues(self) -> Iterable[Queue]:
+        """Return the queues of all realms: for metrics."""
+        return self.engine.all_queues()
+
+    def unready(self) -> list[str]:
+        """Return why clients can't be served now; nothing if they can."""
+        reasons = [] if self.ready else ["starting or stopping"]
+        if not self._store_reason:
+            return reasons
+        return [*reasons, f"the store can't write: {self._store_reason}"]
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -265,6 +287,3 @@ async def serve(config: Config, *, ready: Callable[[Sequence[Endpoint]], None]) 
                 await stop.wait()
                 hub.log.info("stopping", deadline=config.hub.stop_deadline)
             nursery.cancel_scope.cancel()
-
-
-_ = (admin_server, _FLUSH_DEADLINE)

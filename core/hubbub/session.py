@@ -32,6 +32,7 @@ from .errors import DeniedError, HubbubError, NotFoundError
 from .hookspecs import Client
 from .message import Message
 from .metrics import ProtocolMeter
+from .plugins import Observers
 from .streams import (
     READ_BYTES,
     READ_RECORDS,
@@ -41,16 +42,6 @@ from .streams import (
     ShardInfo,
     StreamSettings,
 )
-
-
-class Observers(Protocol):
-    """What a session tells those who watch; every attribute is None while nobody does."""
-
-    published: Callable[["Session", Sequence[Message]], None] | None
-    delivered: Callable[["Session", Sequence[Delivery]], None] | None
-    settled: Callable[["Session", Sequence[Receipt], Outcome], None] | None
-    connected: Callable[[Client], None] | None
-    disconnected: Callable[[Client, str], None] | None
 
 
 class Allows(Protocol):

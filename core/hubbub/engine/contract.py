@@ -497,6 +497,10 @@ class Engine(ABC):
         """All queues of a realm whose names start with `prefix`, in order of name."""
 
     @abstractmethod
+    def all_queues(self) -> Iterable[Queue]:
+        """All queues of all realms."""
+
+    @abstractmethod
     async def delete_queue(self, queue: Queue) -> Commit:
         """Delete a queue with all it holds; its consumers are cancelled."""
 

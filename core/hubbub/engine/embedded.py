@@ -197,6 +197,10 @@ class EmbeddedEngine(Engine):
             if where == realm and name.startswith(prefix)
         ]
 
+    def all_queues(self) -> Iterable[Queue]:
+        """Return all queues of all realms."""
+        return list(self._numbered.values())
+
     async def delete_queue(self, queue: Queue) -> Commit:
         """Delete a queue with all it holds; its consumers are cancelled."""
         if (found := self._numbered.get(queue.number)) is not None:

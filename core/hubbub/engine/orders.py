@@ -7,7 +7,7 @@ front and are passed over then, so leaving costs nothing.
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush, merge
 from itertools import chain
 
@@ -90,6 +90,10 @@ class Order(ABC):
     def take_oldest(self) -> Entry | None:
         """Remove the entry that a full queue gives up first, whatever its group's state."""
 
+    @abstractmethod
+    def oldest(self) -> Entry | None:
+        """Return the entry that has waited longest, untouched."""
+
     def freed(self, entry: Entry) -> None:  # noqa: B027 - only groups care
         """Note that an entry that was taken is not leased any more."""
 
@@ -123,6 +127,10 @@ class ArrivalOrder(Order):
         """Remove the oldest entry."""
         return self._lane.take()
 
+    def oldest(self) -> Entry | None:
+        """Return the entry that has waited longest, untouched."""
+        return self._lane.head()
+
     def compact(self) -> None:
         """Forget entries that left by another way."""
         self._lane.compact()
@@ -154,6 +162,10 @@ class PriorityOrder(Order):
             if entry := lane.take():
                 return entry
         return None
+
+    def oldest(self) -> Entry | None:
+        """Return the entry that has waited longest, untouched."""
+        return _first(self._lanes)
 
     def compact(self) -> None:
         """Forget entries that left by another way."""
@@ -236,11 +248,12 @@ class GroupOrder(Order):
 
     def take_oldest(self) -> Entry | None:
         """Remove the oldest waiting entry of all groups."""
-        heads = (group.lane.head() for group in self._groups.values())
-        oldest = min((head for head in heads if head), key=lambda each: each.id, default=None)
-        if oldest is None:
-            return None
-        return self._groups[oldest.group or ""].lane.take()
+        oldest = self.oldest()
+        return None if oldest is None else self._group(oldest).lane.take()
+
+    def oldest(self) -> Entry | None:
+        """Return the entry that has waited longest, untouched."""
+        return _first(group.lane for group in self._groups.values())
 
     def freed(self, entry: Entry) -> None:
         """Open the group again when nothing of it is held."""
@@ -260,3 +273,8 @@ class GroupOrder(Order):
     def __iter__(self) -> Iterator[Entry]:
         lanes = [((each.id, each) for each in group.lane) for group in self._groups.values()]
         return (entry for _, entry in merge(*lanes, key=lambda pair: pair[0]))
+
+
+def _first(lanes: Iterable[Lane]) -> Entry | None:
+    heads = (lane.head() for lane in lanes)
+    return min((head for head in heads if head), key=lambda each: each.id, default=None)

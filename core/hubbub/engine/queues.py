@@ -809,7 +809,7 @@ class MemoryQueue(Queue):
 
     def counts(self) -> QueueCounts:
         """Exact counts."""
-        oldest = next(iter(self._order), None) if self._visible else None
+        oldest = self._order.oldest()
         return QueueCounts(
             visible=self._visible,
             in_flight=self._in_flight,

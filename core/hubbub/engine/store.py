@@ -180,19 +180,24 @@ class Store:
         with opening(self._path):
             # Made here because SQLite would let everybody read it; the log takes the same mode.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+            # A connection that may write brings the log into the file when it closes.
+            with contextlib.closing(connect(self._path, "ro")) as connection:
+                version = self._inspect(connection, unclean)
             connection = connect(self._path)
             try:
-                self._prepare(connection, unclean)
+                self._prepare(connection, version)
             except BaseException:
                 connection.close()
                 raise
         self._connection = connection
 
-    def _prepare(self, connection: sqlite3.Connection, unclean: bool) -> None:
+    def _inspect(self, connection: sqlite3.Connection, unclean: bool) -> int | None:
+        """The schema version of a file that is ours and sound; None: it is new."""
         application = _pragma(connection, "application_id")
-        version = _pragma(connection, "user_version")
-        fresh = not (application or version or _pragma(connection, "schema_version"))
-        if not fresh and application != APPLICATION_ID:
+        version: int = _pragma(connection, "user_version")
+        if not (application or version or _pragma(connection, "schema_version")):
+            return None
+        if application != APPLICATION_ID:
             raise UnavailableError(
                 f"{self._path} is a database of another program: choose another data folder"
             )
@@ -201,7 +206,15 @@ class Store:
                 f"{self._path} was written by a newer hubbub (store version {version}, this one "
                 f"knows {len(self._migrations)}): start that version, or choose another folder"
             )
-        if fresh:  # these two can be chosen only while the file is empty
+        if unclean and self._path.stat().st_size <= CHECK_BYTES:
+            verdict = _pragma(connection, "quick_check(1)")
+            if verdict != "ok":
+                raise UnavailableError(_damaged(self._path, verdict))
+        return version
+
+    def _prepare(self, connection: sqlite3.Connection, version: int | None) -> None:
+        """Choose how SQLite works, and bring the schema up to date."""
+        if version is None:  # these two can be chosen only while the file is empty
             connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
             connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         if _pragma(connection, "journal_mode=WAL") != "wal":
@@ -217,12 +230,8 @@ class Store:
         connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
         connection.execute("PRAGMA secure_delete=FAST")
-        if unclean and self._path.stat().st_size <= CHECK_BYTES:
-            verdict = _pragma(connection, "quick_check(1)")
-            if verdict != "ok":
-                raise UnavailableError(_damaged(self._path, verdict))
-        if version < len(self._migrations):
-            self._migrate(connection, version)
+        if version is None or version < len(self._migrations):
+            self._migrate(connection, version or 0)
 
     def _migrate(self, connection: sqlite3.Connection, version: int) -> None:
         with _transaction(connection):
@@ -428,7 +437,8 @@ class Store:
         pages: int = _pragma(self._db, "page_count")
         spare = free > max(SPARE_PAGES, pages // 4)
         if spare:
-            execute(f"PRAGMA incremental_vacuum({TIDY_PAGES})").fetchall()
+            # `execute` would stop at the first step, which frees one page.
+            self._db.executescript(f"PRAGMA incremental_vacuum({TIDY_PAGES})")
         return spare or expired == TIDY_ROWS
 
 
@@ -580,7 +590,7 @@ class Reader:
         with reading(self._path):
             rows = self._db.execute(
                 "SELECT id, record FROM message WHERE id IN (SELECT value FROM json_each(?))",
-                (_json(ids),),
+                (_json(list(ids)),),
             ).fetchall()
             return {number: self._decode(record) for number, record in rows}
 
@@ -600,10 +610,14 @@ class Reader:
             return [self._record(row) for row in rows]
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, mode: Literal["ro", "rw"] = "rw") -> sqlite3.Connection:
     """A connection in autocommit mode; transactions are ours to begin and end."""
     return sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, cached_statements=128
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=128,
     )
 
 
@@ -657,9 +671,10 @@ def _code(error: sqlite3.Error) -> int | None:
 
 
 def _damaged(path: Path, detail: object) -> str:
+    what = " ".join(str(detail).split())
     return (
-        f"{path} is damaged ({detail}): keep a copy of its folder, then restore a backup, "
-        "or save what can be read with the `.recover` command of the sqlite3 tool"
+        f"{path} is damaged ({what}): keep a copy of its folder, then restore a backup, or save "
+        " what can be read with the `.recover` command of the sqlite3 tool"
     )
 
 

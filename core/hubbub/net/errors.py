@@ -1,11 +1,26 @@
 """Errors as Trio's nurseries hand them on."""
 
-__all__ = ["sole_error"]
+import contextlib
+from collections.abc import Iterator
+
+__all__ = ["sole_error", "sole_errors"]
 
 
-def sole_error(errors: BaseExceptionGroup[Exception]) -> BaseException:
+def sole_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return the one exception in a group of one, however deep; else the group."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+@contextlib.contextmanager
+def sole_errors() -> Iterator[None]:
+    """Raise the one exception in a group of one as it is, out of however many nurseries."""
+    try:
+        yield
+    except BaseExceptionGroup as errors:
+        error = sole_error(errors)
+        if error is errors:
+            raise
+        raise error from error.__cause__
