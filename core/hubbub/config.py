@@ -52,6 +52,7 @@ from .hookspecs import Hooks
 from .message import HeaderValue, Message
 from .plugins import PluginManager, State, installed_plugins, suggest
 from .server import ListenerSettings
+from .server import parse_address as parse_listener_address
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -151,28 +152,30 @@ PatternText: TypeAlias = Annotated[str, AfterValidator(_pattern)]
 """A pattern of topics such as "alarms/#"."""
 
 
+def _listener_address(text: str) -> str:
+    parse_listener_address(text)
+    return text
+
+
 def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
 class Template:
-    """Text with fields of a message in it, such as "{topic[1]}-{header.device|unknown}".
+    r"""Text with fields of a message in it, such as `{topic[1]}-{header.device|unknown}`.
 
-    ================================  ============================================================
-    field                             becomes
-    ================================  ============================================================
-    ``{topic}``                       the address the message was published to
-    ``{topic[0]}``, ``{topic[-1]}``   one level of it, counted from 0, or from the end
-    ``{header.NAME}``                 a header, as text
-    ``{id}``, ``{content_type}``,     a field of the message
-    ``{correlation_id}``, ``{type}``,
-    ``{message_id}``, ``{app_id}``,
-    ``{user_id}``, ``{group}``,
-    ``{timestamp}``, ``{protocol}``,
-    ``{client}``
-    ``{FIELD|TEXT}``                  the field, or TEXT if the message has none
-    ``{{``, ``}}``                    a brace
-    ================================  ============================================================
+    | field | becomes |
+    |---|---|
+    | `{topic}` | the address the message was published to |
+    | `{topic[0]}`, `{topic[-1]}` | one level of it, counted from 0, or from the end |
+    | `{header.NAME}` | a header, as text |
+    | `{id}`, `{type}`, `{message_id}`, `{correlation_id}`, `{group}` | a field of the message |
+    | `{app_id}`, `{user_id}`, `{content_type}`, `{timestamp}` | likewise |
+    | `{protocol}`, `{client}` | how, and by whom, it was published |
+    | `{FIELD\|TEXT}` | the field, or TEXT if the message has none |
+    | `{{`, `}}` | a brace |
+
+    What lacks a field without such a TEXT is not set at all.
 
     Raises:
         ValueError: the text is no template; says why.
@@ -316,7 +319,7 @@ class LogSettings(Section):
 class AdminListenerSettings(ListenerSettings):
     """Where the admin listener listens."""
 
-    bind: list[str] = Field(
+    bind: list[Annotated[str, AfterValidator(_listener_address)]] = Field(
         default=["127.0.0.1:8079"],
         description='Addresses to listen on, such as "127.0.0.1:8079". Port 0 takes a free one.',
     )
