@@ -551,7 +551,7 @@ class SqliteJournal(Journal):
         retry = FIRST_RETRY
         tidy_at = trio.current_time() + TIDY_INTERVAL
         with self._feeder:
-            while not (self._closing and self._filling.empty):
+            while True:
                 if not self._closing:
                     self._linger = trio.CancelScope(deadline=min(self._due, tidy_at))
                     with self._linger:
@@ -559,6 +559,8 @@ class SqliteJournal(Journal):
                 if self._closing or self._due <= trio.current_time():
                     if await self._write(worker):
                         retry = FIRST_RETRY
+                        if self._closing and self._filling.empty:
+                            break
                     elif self._closing and retry > FIRST_RETRY:
                         break
                     else:

@@ -674,7 +674,7 @@ def _damaged(path: Path, detail: object) -> str:
     what = " ".join(str(detail).split())
     return (
         f"{path} is damaged ({what}): keep a copy of its folder, then restore a backup, or save "
-        " what can be read with the `.recover` command of the sqlite3 tool"
+        "what can be read with the `.recover` command of the sqlite3 tool"
     )
 
 
