@@ -120,7 +120,7 @@ class NewRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """A record of a stream. `arrived` never decreases within a stream, whatever the clock does."""
+    """A record of a stream. `arrived` never decreases within it, whatever the wall clock does."""
 
     shard: int
     sequence: int
@@ -321,7 +321,8 @@ class Stream:
         self._open_shards: list[_Shard] = []
         self._open_starts: list[int] = []
         self._last_sequence = 0
-        self._last_arrival = 0
+        # The wall clock may go back; the times in a stream don't.
+        self._latest = 0
         self._next_shard = 0
         self._count = 0
         self._size = 0
@@ -405,7 +406,7 @@ class Stream:
         batch = list(records)
         route = self._route
         shards = [route(new.partition_key, new.explicit_hash_key) for new in batch]
-        now = self._last_arrival = max(now, self._last_arrival)
+        now = self._latest = max(now, self._latest)
         settings = self.settings
         oldest = now - _segment_duration(settings)
         sequence = self._last_sequence
@@ -649,6 +650,7 @@ class Stream:
         return info
 
     def _reshard(self, parents: "list[_Shard]", ranges: list[tuple[int, int]], now: int) -> Reshard:
+        now = self._latest = max(now, self._latest)
         # No record has the ending sequence number: what was read before it is the whole shard.
         self._last_sequence += 1
         for parent in parents:
@@ -721,10 +723,8 @@ class Stream:
         return Cut(shard.info.id, last, count, size)
 
     def _remove(self, shard: "_Shard") -> None:
+        # Its parents closed and got their last record earlier: they are gone already.
         del self._shards[shard.info.id]
-        for parent in (shard.info.parent, shard.info.adjacent_parent):
-            if parent in self._shards:
-                self._shards[parent].children.remove(shard.info.id)
         shard.wake()
 
     def _load_shards(self, shards: Iterable[ShardInfo]) -> None:
@@ -733,6 +733,7 @@ class Stream:
                 raise DamagedStreamError(f"shard {info.id} is stored twice")
             self._shards[info.id] = _Shard(info)
             self._next_shard = info.id + 1
+            self._latest = max(self._latest, info.opened, info.closed or 0)
             for parent in (info.parent, info.adjacent_parent):
                 if parent in self._shards:
                     self._shards[parent].children.append(info.id)
@@ -748,7 +749,7 @@ class Stream:
     def _load_index(self, index: Iterable[RecordIndex]) -> None:
         settings = self.settings
         duration = _segment_duration(settings)
-        before = 0
+        before = arrived = 0
         for entry in index:
             if entry.sequence <= before:
                 raise DamagedStreamError(
@@ -760,7 +761,7 @@ class Stream:
                 raise DamagedStreamError(f"a record is in shard {entry.shard}, which is not stored")
             if entry.sequence <= shard.info.trimmed_to:
                 continue
-            arrived = self._last_arrival = max(entry.arrived, self._last_arrival)
+            arrived = max(entry.arrived, arrived)
             segment = shard.segments[-1] if shard.segments else None
             if (
                 segment is None
@@ -774,6 +775,7 @@ class Stream:
             self._count += 1
             self._size += entry.size
         self._last_sequence = max(self._last_sequence, before)
+        self._latest = max(self._latest, arrived)
         for shard in self._shards.values():
             shard.resident = len(shard.segments)
 
@@ -844,6 +846,7 @@ class _Shard:
     def read(self, wanted: int, limit: int, max_bytes: int) -> tuple[list[Span], int | None]:
         """Return what is found, and the time of the last of it if there is more to read."""
         spans: list[Span] = []
+        arrived = 0
         place = bisect_left(self.segments, wanted, key=_last_sequence)
         if place == len(self.segments):
             return spans, None
@@ -859,6 +862,7 @@ class _Shard:
                 spans.append(span)
                 limit -= span.count
                 max_bytes -= span.size
+                arrived = segment.arrivals[stop - 1]
             if stop < length:
                 break
             place, start = place + 1, 0
@@ -866,7 +870,7 @@ class _Shard:
                 return spans, None
             if limit == 0:
                 break
-        return spans, self._arrival(spans[-1].last)
+        return spans, arrived
 
     def _span(self, segment: _Segment, start: int, stop: int) -> Span:
         whole = stop - start == len(segment.sequences)
@@ -878,10 +882,6 @@ class _Shard:
             segment.size if whole else sum(segment.sizes[start:stop]),
             None if segment.records is None else segment.records[start:stop],
         )
-
-    def _arrival(self, sequence: int) -> int:
-        segment = self.segments[bisect_left(self.segments, sequence, key=_last_sequence)]
-        return segment.arrivals[bisect_left(segment.sequences, sequence)]
 
 
 def _last_sequence(segment: _Segment) -> int:

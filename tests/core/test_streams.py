@@ -463,6 +463,7 @@ class TestRestoring:
         stream = Stream(StreamSettings(), shards=2, now=0)
         stream.split(0, 5, now=3)
         records = stream.append([NewRecord(f"k{i}", i, 1) for i in range(50)], now=4)
+        stream.merge(1, 3, now=9)
         again = Stream.restore(
             StreamSettings(), reversed(stream.shards()), index_of(records), last_sequence=0
         )
@@ -475,7 +476,8 @@ class TestRestoring:
                 (s.first, s.last, s.count, s.size) for s in old.spans
             ]
             assert new.children == old.children
-        assert fill(again, 1)[0].arrived == 4
+            assert again.at_timestamp(info.id, 2) == stream.at_timestamp(info.id, 2)
+        assert fill(again, 1)[0].arrived == 9
 
     @pytest.mark.parametrize("known_by", ["argument", "record", "closed", "trimmed"])
     def test_no_sequence_number_comes_twice(self, known_by: str) -> None:
