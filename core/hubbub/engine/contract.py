@@ -30,6 +30,9 @@ from hubbub.streams import (
 DEFAULT_REALM = "default"
 """The realm of AMQP's virtual host `/` and of AWS account 000000000000."""
 
+LASTING_OWNER = "session/"
+"""Leases of an owner whose name starts so outlive a restart: a session that can be resumed."""
+
 
 class Commit(Protocol):
     """The promise that what was handed over is kept; shared by all who are in the same batch."""
@@ -216,7 +219,8 @@ class Window:
 class ConsumerTerms(msgspec.Struct, frozen=True, kw_only=True):
     """How a push consumer takes messages.
 
-    * `owner`: whose leases they are. Leases of an owner outlive the consumption until released.
+    * `owner`: whose leases they are. Leases of an owner outlive the consumption until released,
+      and a restart too if the name starts with `LASTING_OWNER`.
     * `lease`: how long each lasts; None: held.
     * `windows`: every one of them must have room.
     * `settled`: deliveries count as accepted when made (AMQP's no-ack, STOMP's auto).

@@ -20,6 +20,7 @@ from hubbub.errors import NotFoundError, RefusedError
 from hubbub.message import Message
 
 from .contract import (
+    LASTING_OWNER,
     Commit,
     ConsumerTerms,
     Consumption,
@@ -898,10 +899,6 @@ class MemoryQueue(Queue):
     def _check(self) -> None:
         if self.deleted:
             raise NotFoundError("queue", self.name)
-
-
-LASTING_OWNER = "session/"
-"""Leases of an owner whose name starts so outlive a restart: a session that can be resumed."""
 
 
 class _Done:
