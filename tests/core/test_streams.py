@@ -476,7 +476,8 @@ class TestRestoring:
                 (s.first, s.last, s.count, s.size) for s in old.spans
             ]
             assert new.children == old.children
-            assert again.at_timestamp(info.id, 2) == stream.at_timestamp(info.id, 2)
+        assert again.at_timestamp(1, 4) == stream.at_timestamp(1, 4)
+        assert again.at_timestamp(1, 5) == again.latest(1)
         assert fill(again, 1)[0].arrived == 9
 
     @pytest.mark.parametrize("known_by", ["argument", "record", "closed", "trimmed"])

@@ -88,6 +88,8 @@ scopes = st.sampled_from([None, None, "x", "y"])
         ("#/+", "a", True),
         ("+/#/+", "a", False),
         ("#/#/#", "a", True),
+        ("a/#/#/#", "a", True),
+        ("a/#/#/#/b", "a/b", True),
         ("a//b", "a//b", True),
         ("a/b", "a//b", False),
         ("a/#/b", "a//b", True),
@@ -215,6 +217,17 @@ class TestMatchCache:
         tree.add(late)
         assert all(tree.match(f"d/{number}") == (late,) for number in range(1000))
 
+    @pytest.mark.parametrize("pattern", ["d/1/up", "d/+/up", "d/#", "#"])
+    def test_a_change_is_seen_where_a_match_is_of_the_older_generation(self, pattern: str) -> None:
+        tree = SubscriptionTree[Sub](cache_entries=1000)
+        assert tree.match("d/1/up") == tree.match("d/1/up", "x") == ()
+        for number in range(499):
+            tree.match(f"d/{number + 2}/up")
+        assert "d/1/up" in tree._cache._older
+        late = Sub(pattern)
+        tree.add(late)
+        assert tree.match("d/1/up") == tree.match("d/1/up", "x") == (late,)
+
     def test_it_is_bounded_and_keeps_what_is_in_use(self) -> None:
         tree = SubscriptionTree[Sub](cache_entries=100)
         tree.add(Sub("#"))
@@ -271,7 +284,9 @@ class TreeMachine(RuleBasedStateMachine):
     def lengths_agree(self) -> None:
         assert len(self.tree) == len(self.model)
         cache = self.tree._cache
-        assert cache._weight == len(cache.recent) == sum(len(k) for _, k in cache._recent_keys.items())
+        assert (
+            cache._weight == len(cache.recent) == sum(len(k) for _, k in cache._recent_keys.items())
+        )
 
     def teardown(self) -> None:
         for sub in self.model:
