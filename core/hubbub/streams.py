@@ -805,7 +805,7 @@ class _Segment:
 
     def fitting(self, start: int, stop: int, max_bytes: int) -> int:
         """Return the end of those from `start` to `stop` that fit into so many bytes."""
-        if start == 0 and self.size <= max_bytes:
+        if self.size <= max_bytes:
             return stop
         for place in range(start, stop):
             max_bytes -= self.sizes[place]

@@ -343,13 +343,35 @@ class TestRetention:
         stream.append([NewRecord("k", "new", 1, 0)], now=1000)
         assert messages(stream.read(tip, now=1000)) == ["new"]
 
-    def test_a_segment_spans_a_tenth_of_the_retention(self) -> None:
+    @pytest.mark.parametrize("restored", [False, True])
+    def test_a_segment_spans_a_tenth_of_the_retention(self, restored: bool) -> None:
         stream = one_shard(retention=1000)
-        for time in range(0, 1000, 10):
-            fill(stream, 1, now=time)
+        records = [record for time in range(0, 1000, 10) for record in fill(stream, 1, now=time)]
+        if restored:
+            stream = Stream.restore(
+                stream.settings, stream.shards(), index_of(records), last_sequence=0
+            )
         stream.trim(now=1200)
-        oldest = stream.read(stream.oldest(0), now=1200).records[0]
-        assert 100 < oldest.arrived <= 200
+        assert 100 < records[-len(stream)].arrived <= 210
+
+    def test_a_segment_is_full_by_its_bytes_too(self) -> None:
+        stream = one_shard(retention=None, max_bytes=0, segment_bytes=20)
+        records = fill(stream, 7, size=10)
+        assert stream.trim(now=0).cuts[0].count == 6
+        again = Stream.restore(
+            stream.settings,
+            [msgspec.structs.replace(stream.shard(0), trimmed_to=0)],
+            index_of(records),
+            last_sequence=0,
+        )
+        assert again.trim(now=0).cuts[0].count == 6
+
+    def test_parents_go_before_their_children_though_the_wall_clock_goes_back(self) -> None:
+        stream = one_shard(retention=1000)
+        stream.split(0, HALF, now=100)
+        assert stream.merge(1, 2, now=50).closed[0].closed == 100
+        assert stream.trim(now=1099).removed == ()
+        assert stream.trim(now=1100).removed == (0, 1, 2)
 
     def test_a_closed_shard_stays_until_retention_has_passed(self) -> None:
         stream = one_shard(retention=1000)
