@@ -269,7 +269,7 @@ def hash_key(partition_key: str) -> int:
 
 
 class Stream:
-    """One stream. Every call costs O(log n) at most in the number of records.
+    """One stream. Finding a place costs O(log n) in the number of records.
 
     ``shards`` open shards of equal size are made; see `restore` for a stream that was stored.
     Settings may be exchanged at any time.
