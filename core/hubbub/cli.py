@@ -216,7 +216,7 @@ def _hash_password(*, stdin: bool) -> None:
     from .auth import hash_password  # noqa: PLC0415
 
     if stdin:
-        password = click.get_text_stream("stdin").readline().rstrip("\r\n")
+        password = sys.stdin.readline().rstrip("\r\n")
     else:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     if not password:

@@ -98,7 +98,7 @@ class _Handler(logging.Handler):
         if record.exc_info and record.exc_info[1] is not None:
             fields["exc_info"] = record.exc_info
         try:
-            self._log.log(record.levelno, record.getMessage().replace("%", "%%"), **fields)
+            self._log.log(record.levelno, record.getMessage(), **fields)
         except Exception:
             self.handleError(record)
 
