@@ -37,9 +37,7 @@ class Route:
         self._key = _template(settings.map.key)
         self._content_type = _template(settings.map.content_type)
         self._headers = {name: Template(text) for name, text in settings.map.headers.items()}
-        self._changes = bool(
-            self._transforms or self._key or self._content_type or self._headers
-        )
+        self._changes = bool(self._transforms or self._key or self._content_type or self._headers)
 
     def deliver(self, batch: Batch) -> Enqueued | None:
         """Pass a batch on; what the target refuses is refused to the publisher."""

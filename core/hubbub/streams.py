@@ -298,10 +298,10 @@ class Stream:
     ) -> "Stream":
         """Make a stream from what was stored; its records are all paged out.
 
-        The index is in order of sequence numbers; what was trimmed is skipped. `last_sequence` is
-        the highest number known to be given. The records and shards may know a higher one, and
-        `SEQUENCE_GAP` numbers are skipped: commit the new `last_sequence` before appending. Raises
-        `DamagedStreamError`.
+        The index is shard by shard, in order of sequence numbers; what was trimmed is skipped.
+        `last_sequence` is the highest number known to be given. The records and shards may know a
+        higher one, and `SEQUENCE_GAP` numbers are skipped: commit the new `last_sequence` before
+        appending. Raises `DamagedStreamError`.
         """
         stream = cls.__new__(cls)
         stream._start_empty(settings)
@@ -749,16 +749,23 @@ class Stream:
     def _load_index(self, index: Iterable[RecordIndex]) -> None:
         settings = self.settings
         duration = _segment_duration(settings)
-        before = arrived = 0
+        last = before = arrived = 0
+        shard: _Shard | None = None
         for entry in index:
+            if shard is None or entry.shard != shard.info.id:
+                shard = self._shards.get(entry.shard)
+                if shard is None:
+                    raise DamagedStreamError(
+                        f"a record is in shard {entry.shard}, which is not stored"
+                    )
+                before = _last_sequence(shard.segments[-1]) if shard.segments else 0
+                arrived = _last_arrival(shard.segments[-1]) if shard.segments else 0
             if entry.sequence <= before:
                 raise DamagedStreamError(
                     f"sequence number {entry.sequence} is stored after {before}"
                 )
             before = entry.sequence
-            shard = self._shards.get(entry.shard)
-            if shard is None:
-                raise DamagedStreamError(f"a record is in shard {entry.shard}, which is not stored")
+            last = max(last, before)
             if entry.sequence <= shard.info.trimmed_to:
                 continue
             arrived = max(entry.arrived, arrived)
@@ -774,8 +781,8 @@ class Stream:
             segment.add(entry.sequence, arrived, entry.size)
             self._count += 1
             self._size += entry.size
-        self._last_sequence = max(self._last_sequence, before)
-        self._latest = max(self._latest, arrived)
+            self._latest = max(self._latest, arrived)
+        self._last_sequence = max(self._last_sequence, last)
         for shard in self._shards.values():
             shard.resident = len(shard.segments)
 

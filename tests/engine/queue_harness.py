@@ -1,6 +1,6 @@
 """An embedded engine without a store, whose time the test moves."""
 
-from hubbub.engine.contract import Delivery, Queue, QueueSettings
+from hubbub.engine.contract import Commit, Delivery, Queue, QueueSettings
 from hubbub.engine.embedded import EmbeddedEngine
 from hubbub.engine.journal import MemoryJournal
 from hubbub.engine.queues import DONE, MemoryQueue
@@ -17,7 +17,7 @@ class Harness:
         self.buried: list[tuple[bytes, int, str]] = []
         self.engine.dead_letter = self._bury
 
-    def _bury(self, queue: Queue, message: Message, receives: int, reason: str) -> object:
+    def _bury(self, queue: Queue, message: Message, receives: int, reason: str) -> Commit:
         self.buried.append((message.body, receives, reason))
         return DONE
 

@@ -28,8 +28,9 @@ def record(shard: int, sequence: int, body: bytes | None = None) -> StoredRecord
         shard=shard,
         sequence=sequence,
         arrived=1_000 + shard,
+        size=len(body or b"") + 7,
         partition_key=f"key {sequence}",
-        hash_key=(1 << 128) - 1 - sequence,
+        explicit_hash_key=(1 << 128) - 1 - sequence if sequence % 3 else None,
         message=message(sequence, body),
     )
 

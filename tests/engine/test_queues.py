@@ -1,5 +1,5 @@
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -13,7 +13,7 @@ from .queue_harness import Harness, bodies
 
 
 @pytest.fixture
-def harness() -> Iterator[Harness]:
+def harness() -> Harness:
     return Harness()
 
 
@@ -119,11 +119,12 @@ async def test_a_waiting_receive_is_woken_by_a_send_a_delay_and_a_lease_end(
     async def wait() -> None:
         got.append(await take(queue, wait=20_000))
 
-    for wake in (
+    wakes: list[Callable[[], None]] = [
         lambda: harness.send(queue, "sent"),
         lambda: harness.pass_time(queue, 500),
         lambda: harness.pass_time(queue, 2_000),
-    ):
+    ]
+    for wake in wakes:
         nursery.start_soon(wait)
         await trio.testing.wait_all_tasks_blocked()
         wake()

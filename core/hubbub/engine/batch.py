@@ -12,19 +12,19 @@ REMOVE_COST = 16
 
 
 class StoredRecord(msgspec.Struct, kw_only=True, gc=False):
-    """One record of a stream.
+    """One record of a stream as it is kept; see `hubbub.streams.Record`.
 
     `sequence` is a number below 2**63 that rises within a shard; `arrived` is in milliseconds since
-    the epoch; `hash_key` is below 2**128 (MD5 of the partition key in Kinesis). `message` is None
-    while it is paged out to the store.
+    the epoch; `size` is what it counts for in bytes; `explicit_hash_key` is below 2**128.
     """
 
     shard: int
     sequence: int
     arrived: int
+    size: int
     partition_key: str
-    hash_key: int
-    message: Message | None
+    explicit_hash_key: int | None
+    message: Message
 
 
 class Batch:

@@ -22,6 +22,7 @@ import trio
 from hubbub.clock import Clock, SystemClock
 from hubbub.errors import UnavailableError
 from hubbub.message import Message
+from hubbub.streams import RecordIndex
 
 from .batch import Batch, StoredRecord
 from .contract import Commit, Document
@@ -94,7 +95,7 @@ class Journal(ABC):
         """
 
     @abstractmethod
-    def records(self, stream: int) -> Iterator[StoredRecord]:
+    def record_index(self, stream: int) -> Iterator[RecordIndex]:
         """All records of a stream, shard by shard, each in order of sequence.
 
         `message` is None beyond the memory limit.
@@ -219,7 +220,7 @@ class MemoryJournal(Journal):
     def dedups(self) -> Iterator[tuple[int, str, int, int]]:
         return iter(())
 
-    def records(self, stream: int) -> Iterator[StoredRecord]:
+    def record_index(self, stream: int) -> Iterator[RecordIndex]:
         return iter(())
 
     def insert(self, queue: int, entry: Entry) -> None:
@@ -664,8 +665,8 @@ class SqliteJournal(Journal):
     def dedups(self) -> Iterator[tuple[int, str, int, int]]:
         return self._open_reader.dedups()
 
-    def records(self, stream: int) -> Iterator[StoredRecord]:
-        return self._open_reader.records(stream)
+    def record_index(self, stream: int) -> Iterator[RecordIndex]:
+        return self._open_reader.record_index(stream)
 
     def fetch(self, ids: Sequence[int]) -> dict[int, Message]:
         found: dict[int, Message] = {}

@@ -22,6 +22,7 @@ import msgspec
 
 from hubbub.errors import UnavailableError
 from hubbub.message import Message
+from hubbub.streams import RecordIndex
 
 from .batch import Batch, StoredRecord
 from .contract import Document
@@ -45,7 +46,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             message INTEGER NOT NULL, until INTEGER NOT NULL)""",
         """CREATE TABLE record (
             stream INTEGER NOT NULL, shard INTEGER NOT NULL, sequence INTEGER NOT NULL,
-            arrived INTEGER NOT NULL, partition_key TEXT NOT NULL, hash_key BLOB NOT NULL,
+            arrived INTEGER NOT NULL, size INTEGER NOT NULL, partition_key TEXT NOT NULL,
+            explicit_hash_key BLOB,
             message BLOB NOT NULL, PRIMARY KEY (stream, shard, sequence)) WITHOUT ROWID""",
     ),
 )
@@ -160,7 +162,7 @@ class Store:
             ") AS changed WHERE message = changed.column1 AND queue = changed.column2",
         )
         self._dedups = _Bulk("INSERT INTO dedup (queue, key, message, until) VALUES", 4)
-        self._records = _Bulk("INSERT OR REPLACE INTO record VALUES", 7)
+        self._records = _Bulk("INSERT OR REPLACE INTO record VALUES", 8)
         self._documents = _Bulk("INSERT OR REPLACE INTO document VALUES", 4)
 
     def open(self) -> None:
@@ -409,8 +411,9 @@ class Store:
                 shard,
                 record.sequence,
                 record.arrived,
+                record.size,
                 record.partition_key,
-                record.hash_key.to_bytes(16, "big"),
+                None if (key := record.explicit_hash_key) is None else key.to_bytes(16, "big"),
                 body,
             )
             if len(body) > LARGE_BYTES:
@@ -549,37 +552,19 @@ class Reader:
                     yield tuple(row)
                 position = rows[-1][0]
 
-    def records(self, stream: int) -> Iterator[StoredRecord]:
-        """All records of a stream, shard by shard in order of sequence."""
+    def record_index(self, stream: int) -> Iterator[RecordIndex]:
+        """What a stream must know of its records: shard by shard in order of sequence."""
         position = (-1, -1)
         with reading(self._path):
-            while True:
-                column = "message" if self._budget > 0 else "NULL"
-                rows = self._db.execute(
-                    f"""SELECT shard, sequence, arrived, partition_key, hash_key, {column}
-                        FROM record WHERE stream = ? AND (shard, sequence) > (?, ?)
-                        ORDER BY shard, sequence LIMIT 100""",  # noqa: S608 — a constant
-                    (stream, *position),
-                ).fetchall()
-                if not rows:
-                    return
+            while rows := self._db.execute(
+                """SELECT shard, sequence, arrived, size
+                    FROM record WHERE stream = ? AND (shard, sequence) > (?, ?)
+                    ORDER BY shard, sequence LIMIT 1000""",
+                (stream, *position),
+            ).fetchall():
                 for row in rows:
-                    within = row[5] is not None and self._budget > 0
-                    yield self._record(row if within else (*row[:5], None))
-                    if within:
-                        self._budget -= len(row[5])
+                    yield RecordIndex(*row)
                 position = rows[-1][:2]
-
-    def _record(self, row: tuple[Any, ...]) -> StoredRecord:
-        shard, sequence, arrived, partition_key, hash_key, body = row
-        return StoredRecord(
-            shard=shard,
-            sequence=sequence,
-            arrived=arrived,
-            partition_key=partition_key,
-            hash_key=int.from_bytes(hash_key, "big"),
-            message=None if body is None else self._decode(body),
-        )
 
     def fetch(self, ids: Sequence[int]) -> dict[int, Message]:
         """The messages with these ids, as far as they are stored.
@@ -602,12 +587,23 @@ class Reader:
         """
         with reading(self._path):
             rows = self._db.execute(
-                """SELECT shard, sequence, arrived, partition_key, hash_key, message FROM record
-                    WHERE stream = ? AND shard = ? AND sequence BETWEEN ? AND ?
+                """SELECT sequence, arrived, size, partition_key, explicit_hash_key, message
+                    FROM record WHERE stream = ? AND shard = ? AND sequence BETWEEN ? AND ?
                     ORDER BY sequence""",
                 (stream, shard, first, last),
             ).fetchall()
-            return [self._record(row) for row in rows]
+            return [
+                StoredRecord(
+                    shard=shard,
+                    sequence=sequence,
+                    arrived=arrived,
+                    size=size,
+                    partition_key=partition_key,
+                    explicit_hash_key=None if key is None else int.from_bytes(key, "big"),
+                    message=self._decode(body),
+                )
+                for sequence, arrived, size, partition_key, key, body in rows
+            ]
 
 
 def connect(path: Path, mode: Literal["ro", "rw"] = "rw") -> sqlite3.Connection:
