@@ -11,7 +11,7 @@ import trio
 
 Result = TypeVar("Result")
 
-SWITCH_INTERVAL = 5e-3
+SWITCH_INTERVAL = 1e-4
 """Seconds a thread waits for the GIL before it demands it.
 
 With CPython's 5 ms a busy event loop starves the worker for many seconds: the loop lets go of the
