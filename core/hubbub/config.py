@@ -393,7 +393,8 @@ class AuthSettings(Section):
 
     anonymous: Literal["loopback", "always", "never"] = Field(
         default="loopback",
-        description='Who needs no credentials: "loopback": clients on this machine.',
+        description='Who needs no credentials: "loopback": clients on this machine. Behind a proxy '
+        'on this machine everybody seems to be one: use "never" there.',
     )
     anonymous_permissions: list[PermissionSettings] = Field(
         default=[PermissionSettings()], description="What clients without credentials may do."

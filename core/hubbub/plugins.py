@@ -52,9 +52,6 @@ class StartError(HubbubError):
 class Log(Protocol):
     """The part of a structlog logger that is needed here."""
 
-    def info(self, event: str, **fields: Any) -> Any:
-        """Log that something happened as it should."""
-
     def error(self, event: str, **fields: Any) -> Any:
         """Log a failure; `exc_info` holds its exception."""
 

@@ -39,9 +39,6 @@ class RecordingLog:
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
 
-    def info(self, event: str, **fields: Any) -> None:
-        self.events.append((event, fields))
-
     def error(self, event: str, **fields: Any) -> None:
         self.events.append((event, fields))
 
