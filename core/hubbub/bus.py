@@ -239,19 +239,23 @@ class Bus:
         commit: Commit = DONE
         refused: dict[int, HubbubError] = _NO_ERRORS
         whole = Batch(run)
+        filtered: dict[Accepts, tuple[Batch | None, list[int]]] = {}
         seen: set[int] | None = set()
         for subscription in subscriptions:
             accepts = subscription.accepts
+            indexes: list[int] | None = None
             if accepts is None:
                 seen = None
-                batch, indexes = whole, None
+                batch = whole
             else:
-                indexes = [index for index, message in enumerate(run) if accepts(message)]
-                if not indexes:
+                part = filtered.get(accepts)
+                if part is None:
+                    part = filtered[accepts] = _accepted(run, whole, accepts)
+                    if seen is not None:
+                        seen.update(part[1])
+                if part[0] is None:
                     continue
-                if seen is not None:
-                    seen.update(indexes)
-                batch = Batch([run[index] for index in indexes])
+                batch, indexes = part[0], part[1]
             result = subscription.deliver(batch)
             if result is None:
                 continue
@@ -437,6 +441,19 @@ class Bus:
         if publication.unmatched or publication.refused:
             self.lost("dead letter not taken", 1, target)
         return publication.commit
+
+
+def _accepted(
+    run: Sequence[Message], whole: Batch, accepts: Accepts
+) -> tuple[Batch | None, list[int]]:
+    """Return the part of a batch that a filter lets through, and the indexes of it.
+
+    Subscriptions with the same filter object are given the same batch, and so share its cache.
+    """
+    indexes = [index for index, message in enumerate(run) if accepts(message)]
+    if len(indexes) == len(run):
+        return whole, indexes
+    return (Batch([run[index] for index in indexes]) if indexes else None), indexes
 
 
 def _circles(message: Message, queue: str, reason: str) -> bool:

@@ -18,6 +18,7 @@ from .engine.contract import (
     Consumption,
     Delivery,
     Document,
+    Enqueued,
     Outcome,
     Queue,
     QueueCounts,
@@ -172,6 +173,7 @@ class Session:
         self._observers = observers
         self._live: dict[str, Subscription] = {}
         self._consumptions: list[Consumption] = []
+        self._own: frozenset[str] = frozenset()
 
     def __enter__(self) -> Self:
         self._meter.clients += 1
@@ -199,7 +201,17 @@ class Session:
         """Tell whether the principal may do this, without doing it."""
         return self._allows(self.principal, action, resource, self.realm)
 
+    def adopt(self, address: str) -> None:
+        """Make a resource the session's own: whatever it does to it needs no permission.
+
+        For what a plugin makes on a client's behalf and the client does not name itself, such as
+        the queue of an MQTT session. The plugin answers for who may have it.
+        """
+        self._own |= {address}
+
     def _demand(self, action: str, resource: str) -> None:
+        if resource in self._own:
+            return
         if not self._allows(self.principal, action, resource, self.realm):
             self._meter.denied += 1
             raise DeniedError(self.principal.name, action, resource)
@@ -271,6 +283,21 @@ class Session:
             refused | {kept[index]: error for index, error in publication.refused.items()},
             {kept[index]: id_ for index, id_ in publication.duplicates.items()},
         )
+
+    def enqueue(self, name: str, messages: Sequence[Message]) -> Enqueued:
+        """Put messages into a queue as they are, whatever address they were published to.
+
+        For messages that the bus has seen before, such as retained ones: it does not route them,
+        and their ids are the caller's affair (`new_id`); one that the queue holds is not doubled.
+
+        Raises:
+            NotFoundError, DeniedError, UnavailableError.
+        """
+        return self._queue(name, "publish").enqueue(messages)
+
+    def new_id(self) -> int:
+        """Return an id for a message that is made from another one."""
+        return self._engine.next_id()
 
     # topics
 
