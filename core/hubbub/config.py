@@ -38,7 +38,9 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from .address import (
+    Address,
     AddressError,
+    Kind,
     check_pattern,
     parse_address,
     queue_address,
@@ -1064,7 +1066,9 @@ class _Reader:
                 except AddressError as error:
                     self._problem((*path, "name"), str(error))
         for path, queue in queues.items():
-            if queue.dead_letter == str(queue_address(queue.name)):
+            if queue.dead_letter is None:
+                continue
+            if parse_address(queue.dead_letter) == Address(Kind.QUEUE, queue.name):
                 self._problem((*path, "dead_letter"), "a queue can't be its own dead-letter queue")
 
 

@@ -333,6 +333,8 @@ class TestConsistency:
     def test_queues(self, tmp_path: Path) -> None:
         found = problems("[[queue]]\nname='a'\ndead_letter='$queue/a'", tmp_path)
         assert found[0][2] == "queue[0].dead_letter"
+        found = problems('[[queue]]\nname="a\\u0000"\ndead_letter="b"', tmp_path)
+        assert found[0][2] == "queue[0].name"
 
 
 class TestEnvironment:
