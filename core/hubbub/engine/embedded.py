@@ -332,6 +332,7 @@ class EmbeddedEngine(Engine):
                     break
                 goal -= queue.page_out(written, goal)
                 await trio.lowlevel.checkpoint()
-            self._full = trio.Event()
-            # What could not go out (not durable, or leased) is looked at again in a moment.
+            if self.memory <= self._limit:
+                self._full = trio.Event()
+            # What could not go out (not written yet, not durable, or leased) is looked at again.
             await trio.sleep(0.1 if goal <= 0 else 1.0)
