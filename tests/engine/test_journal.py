@@ -60,6 +60,7 @@ class Disk:
                 return refused
 
             def tidy(self, now: int) -> bool:
+                assert disk._free.wait(PATIENCE)
                 more = super().tidy(now)
                 disk._tidied.release()
                 return more
@@ -537,6 +538,26 @@ async def test_a_disk_that_hangs_is_a_failure_until_it_answers(
             await states.next()
         await journal.commit().wait()
         assert stored(tmp_path) == [(1, 1)]
+        assert len(list(journal.documents("n"))) == 1
+
+
+async def test_a_disk_that_hangs_while_it_is_tidied_fails_nobody_silently(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "STALL", 0.02)
+    monkeypatch.setattr(journal_module, "TIDY_INTERVAL", 0.001)
+    states = States()
+    journal = SqliteJournal(tmp_path, open_store=disk, on_state=states)
+    disk.hold()
+    async with journal.running():
+        await states.next()
+        journal.put(Document("n", "r", "k", b"v"))
+        with pytest.raises(UnavailableError, match="has not answered"):
+            await journal.commit().wait()
+        disk.let_go()
+        while not available(journal):
+            await states.next()
+        await journal.commit().wait()
         assert len(list(journal.documents("n"))) == 1
 
 

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import trio
@@ -29,7 +30,7 @@ from .contract import Commit, Document
 from .entry import Entry
 from .lock import FolderLock
 from .store import Durability, Reader, Store
-from .worker import Worker
+from .worker import Job, Worker
 
 FILE_NAME = "hubbub.db"
 
@@ -364,6 +365,7 @@ class SqliteJournal(Journal):
         self._clock = clock or SystemClock()
         self._store = open_store(self._path, durability)
         self._lock = FolderLock(folder)
+        self._answering = f"the store {self._path} takes writes again"
         self._reader: Reader | None = None
         self._kept = Kept()
         self._reason = f"the store {self._path} is not open"
@@ -584,11 +586,7 @@ class SqliteJournal(Journal):
             return True
         self._writing, self._writing_round = batch, round_
         job = worker.submit(partial(self._store.write, batch))
-        while not job.finished.is_set():
-            with trio.move_on_after(STALL):
-                await job.finished.wait()
-            if not job.finished.is_set():
-                self._stalled(round_)
+        await self._finish(job)
         self._writing = self._writing_round = None
         try:
             refused = job.result()
@@ -602,17 +600,23 @@ class SqliteJournal(Journal):
         if refused:
             round_.fail(f"cannot be stored: {'; '.join(refused)}")
         round_.keep()
-        self._set_state(True, f"the store {self._path} takes writes again")
+        self._set_state(True, self._answering)
         if self.backlog <= self._backlog_limit:
             self._wake_publishers()
         return True
 
-    def _stalled(self, round_: Round) -> None:
-        reason = f"the disk of {self._path} has not answered for {STALL:g} seconds"
-        round_.fail(reason)
-        self._round.fail(reason)
-        self._round = Round(self._hurry)
-        self._set_state(False, reason)
+    async def _finish(self, job: Job[Any]) -> None:
+        """Wait for the worker. Nobody else has to wait longer than the disk may take."""
+        while not job.finished.is_set():
+            with trio.move_on_after(STALL):
+                await job.finished.wait()
+            if not job.finished.is_set():
+                reason = f"the disk of {self._path} has not answered for {STALL:g} seconds"
+                if self._writing_round is not None:
+                    self._writing_round.fail(reason)
+                self._round.fail(reason)
+                self._round = Round(self._hurry)
+                self._set_state(False, reason)
 
     def _set_state(self, available: bool, reason: str) -> None:
         self._reason = reason
@@ -642,8 +646,12 @@ class SqliteJournal(Journal):
             self._marks = batch.marks = (message, token)
 
     async def _tidy(self, worker: Worker) -> bool:
+        """Clean up a little. Returns whether there is more to clean up."""
+        if not self.available:
+            return False
         job = worker.submit(partial(self._store.tidy, self._clock.now()))
-        await job.finished.wait()
+        await self._finish(job)
+        self._set_state(True, self._answering)
         with suppress(sqlite3.Error):  # a store that fails is noticed by the next batch
             return job.result()
         return False
