@@ -281,6 +281,7 @@ def _fail(text: str) -> NoReturn:
 def _show_endpoints(endpoints: Sequence["Endpoint"]) -> None:
     click.echo(click.style(f"hubbub {__version__} is ready", bold=True))
     _print_table([[each.protocol, each.url, each.client] for each in endpoints], indent="  ")
+    click.echo()  # the end of the table, for programs that read it
     sys.stdout.flush()
 
 

@@ -1,5 +1,6 @@
 """What plugin authors, and hubbub itself, test with."""
 
 from .clock import ManualClock
+from .process import HubProcess
 
-__all__ = ["ManualClock"]
+__all__ = ["HubProcess", "ManualClock"]
