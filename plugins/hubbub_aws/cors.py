@@ -1,0 +1,58 @@
+"""Web pages that call AWS services: which may, and what their browsers want to hear (CORS).
+
+With keys that nobody verifies, a page from anywhere could reach the services through the browser of
+somebody who runs them. So a request that names an origin is served only if the origin is listed.
+"""
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from hubbub.http import Request
+
+_EXPOSED = "x-amzn-RequestId,x-amzn-query-error,x-amzn-ErrorType,Date"
+_ALLOWED = (
+    "authorization,content-type,x-amz-target,x-amz-date,x-amz-security-token,"
+    "x-amz-content-sha256,x-amz-user-agent,x-amzn-query-mode,amz-sdk-invocation-id,amz-sdk-request"
+)
+_MAX_AGE = "172800"
+
+
+class Cors:
+    """Decides for a list of origins; one without a port stands for all its ports."""
+
+    def __init__(self, origins: Iterable[str]) -> None:
+        listed = {origin.rstrip("/").lower() for origin in origins}
+        self._all = "*" in listed
+        self._origins = listed
+
+    def allows(self, origin: str) -> bool:
+        """Tell whether pages of this origin may call."""
+        if self._all:
+            return True
+        origin = origin.lower()
+        if origin in self._origins:
+            return True
+        try:
+            parts = urlsplit(origin)
+            host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        except ValueError:
+            return False
+        return f"{parts.scheme}://{host}" in self._origins
+
+    def headers(self, origin: str) -> tuple[tuple[str, str], ...]:
+        """Return the headers of an answer to a page of an origin that is allowed."""
+        return (
+            ("Access-Control-Allow-Origin", origin),
+            ("Access-Control-Expose-Headers", _EXPOSED),
+            ("Vary", "Origin"),
+        )
+
+    def preflight(self, request: Request, origin: str) -> tuple[tuple[str, str], ...]:
+        """Return the headers of the answer to a preflight request (Fetch standard, 3.2)."""
+        asked = request.headers.get("access-control-request-headers")
+        return (
+            *self.headers(origin),
+            ("Access-Control-Allow-Methods", "GET,POST,OPTIONS"),
+            ("Access-Control-Allow-Headers", asked or _ALLOWED),
+            ("Access-Control-Max-Age", _MAX_AGE),
+        )

@@ -1,0 +1,173 @@
+"""The HTTP application behind the AWS endpoint: from requests to operations and back."""
+
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from hubbub.auth import BusyError, Principal
+from hubbub.errors import (
+    DeniedError,
+    ExistsError,
+    HubbubError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+)
+from hubbub.http import HttpError, Request, Response
+from hubbub.session import Session
+from hubbub_aws.context import Context
+from hubbub_aws.cors import Cors
+from hubbub_aws.errors import AwsError
+from hubbub_aws.hooks import AwsService, OperationFunction
+from hubbub_aws.identity import Gatekeeper, accounts_of
+from hubbub_aws.messages import Request as AwsRequest
+from hubbub_aws.messages import Response as AwsResponse
+from hubbub_aws.routing import Call, Router
+from hubbub_aws.settings import AwsSettings
+
+if TYPE_CHECKING:
+    from hubbub.app import Hub
+
+MAX_SESSIONS = 1024
+"""Sessions that are kept for further requests: principals times realms times services."""
+
+
+class Endpoint:
+    """Answers the HTTP requests to all AWS services. Close it when its listener has ended."""
+
+    def __init__(self, hub: "Hub", settings: AwsSettings, services: Iterable[AwsService]) -> None:
+        self.settings = settings
+        self._hub = hub
+        found = tuple(services)
+        self._operations: dict[str, Mapping[str, OperationFunction]] = {
+            each.service.name: each.operations for each in found
+        }
+        self._router = Router(
+            [each.service for each in found],
+            accounts=accounts_of(hub, settings),
+            default_account=settings.account,
+            default_region=settings.region,
+        )
+        self._gatekeeper = Gatekeeper(hub, settings)
+        self._cors = Cors(settings.cors_origins)
+        self._sessions: OrderedDict[tuple[Principal, str, str], Session] = OrderedDict()
+        self._logs_access = hub.config.log.level == "debug"
+
+    def session(self, principal: Principal, realm: str, protocol: str) -> Session:
+        """Return the session of a principal in a realm: one for all its requests."""
+        key = (principal, realm, protocol)
+        session = self._sessions.get(key)
+        if session is None:
+            if len(self._sessions) >= MAX_SESSIONS:
+                _, oldest = self._sessions.popitem(last=False)
+                oldest.__exit__(None, None, None)
+            session = self._hub.session(
+                principal, protocol=protocol, client=f"{protocol}/{principal.name}", realm=realm
+            )
+            self._sessions[key] = session.__enter__()
+        return session
+
+    def close(self) -> None:
+        """End all sessions."""
+        while self._sessions:
+            _, session = self._sessions.popitem()
+            session.__exit__(None, None, None)
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer one request."""
+        origin = request.headers.get("origin")
+        if origin:
+            if not self._cors.allows(origin):
+                return Response(403, body=b"Calls from this origin are not allowed.\n")
+            if request.method == "OPTIONS":
+                return Response(200, self._cors.preflight(request, origin))
+        answer = await self._answer(request)
+        headers = answer.headers + self._cors.headers(origin) if origin else answer.headers
+        return Response(answer.status, headers, answer.body)
+
+    async def _answer(self, request: Request) -> AwsResponse:
+        request_id = str(uuid.uuid4())
+        too_large: AwsError | None = None
+        try:
+            body = await request.body(self.settings.max_request_bytes)
+        except HttpError as error:
+            too_large = AwsError(
+                "RequestEntityTooLargeException", error.message, status=error.status
+            )
+            body = b""
+        call = self._router.route(_wire(request, body))
+        try:
+            if too_large is not None:
+                raise too_large
+            principal = self._gatekeeper.known(call, request.peer)
+            if principal is None:
+                principal = await self._gatekeeper.admit(call, request.peer)
+            params = call.params()
+            operation = self._find(call)
+            context = Context(self, request, call, principal, request_id)
+            answer = call.answer(await operation(context, params), request_id)
+        except AwsError as error:
+            answer = call.refuse(error, request_id)
+        except HubbubError as error:
+            answer = call.refuse(_as_aws(error), request_id)
+        except Exception as error:
+            self._hub.log.error(  # noqa: TRY400 - the logger is structlog's
+                "aws request failed", operation=call.operation, exc_info=error
+            )
+            failure = AwsError("InternalFailure", "The request processing has failed.")
+            answer = call.refuse(failure, request_id)
+        if self._logs_access:
+            self._log(request, call, answer, request_id)
+        return answer
+
+    def _find(self, call: Call) -> OperationFunction:
+        assert call.service is not None
+        operation = self._operations[call.service.name].get(call.operation)
+        if operation is None:
+            raise AwsError(
+                "UnsupportedOperation", f"{call.service.name}:{call.operation} is not served here."
+            )
+        return operation
+
+    def _log(self, request: Request, call: Call, answer: AwsResponse, request_id: str) -> None:
+        self._hub.log.debug(
+            "aws request",
+            service=None if call.service is None else call.service.name,
+            operation=call.operation,
+            protocol=str(call.protocol),
+            account=call.identity.account,
+            status=answer.status,
+            bytes_in=len(call.request.body),
+            bytes_out=len(answer.body),
+            peer=request.peer,
+            request_id=request_id,
+        )
+
+
+def _wire(request: Request, body: bytes) -> AwsRequest:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in request.headers.raw:
+        name = raw_name.decode("latin-1")
+        # Signers hash the bytes on the wire, so decoding must be reversible.
+        value = raw_value.decode("utf-8", "surrogateescape")
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return AwsRequest(request.method, request.path, request.query, headers, body)
+
+
+def _as_aws(error: HubbubError) -> AwsError:
+    """Spell an error of the bus that no operation has spelled itself."""
+    text = str(error)
+    match error:
+        case DeniedError():
+            return AwsError("AccessDeniedException", text)
+        case UnavailableError() | BusyError():
+            return AwsError("ServiceUnavailable", text)
+        case NotFoundError():
+            return AwsError("ResourceNotFoundException", text)
+        case ExistsError():
+            return AwsError("InvalidParameterValueException", text)
+        case RefusedError():
+            return AwsError("UnsupportedOperation", text)
+        case _:
+            return AwsError("InvalidParameterValueException", text)

@@ -1,0 +1,59 @@
+"""How AWS services join: the hook, and what a service brings."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from hubbub.hookspecs import hookspec
+from hubbub_aws.context import Context
+from hubbub_aws.protocols import Params
+from hubbub_aws.services import Service
+
+if TYPE_CHECKING:
+    from hubbub.app import Hub
+
+OperationFunction = Callable[[Context, Params], Awaitable[Params]]
+"""Carries out one action: from its parameters to its result, whatever the protocol.
+
+Raises `AwsError`; errors of the bus that it lets through become the AWS error that is nearest.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AwsService:
+    """One AWS service.
+
+    * `service`: its model and protocols; `operations`: a function for each action it serves.
+    * `client`: makes a line to copy into a shell from the endpoint's URL.
+    """
+
+    service: Service
+    operations: Mapping[str, OperationFunction]
+    client: Callable[[str], str]
+
+
+class AwsHooks(Protocol):
+    """The hook that this plugin offers to others."""
+
+    @hookspec
+    def hubbub_aws_services(self, hub: "Hub") -> Iterable[AwsService]:
+        """Serve AWS services at the endpoint of `[aws]`.
+
+        **Called** once when the hub starts. **Return** services; actions that a service's model
+        has and `operations` lacks are answered as unknown.
+
+        **If it raises,** its plugin is failed and the other services are served.
+
+        ```python
+        @hookimpl
+        def hubbub_aws_services(self, hub):
+            async def list_streams(context, params):
+                return {"StreamNames": [], "HasMoreStreams": False}
+
+            def client(url):
+                return f"aws --endpoint-url {url} kinesis list-streams"
+
+            service = Service(load_model("kinesis"))
+            yield AwsService(service, {"ListStreams": list_streams}, client)
+        ```
+        """

@@ -1,0 +1,65 @@
+"""The plugin: one listener for all AWS services."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import trio
+
+from hubbub.hookspecs import ConfigSection, Endpoint, Server, hookimpl
+from hubbub.http import HttpServer, HttpSettings
+from hubbub.server import Address
+from hubbub_aws.endpoint import Endpoint as AwsEndpoint
+from hubbub_aws.hooks import AwsHooks, AwsService
+from hubbub_aws.settings import AwsSettings
+
+if TYPE_CHECKING:
+    from hubbub.app import Hub
+
+
+class AwsPlugin:
+    """Serves the AWS services that other plugins bring."""
+
+    @hookimpl
+    def hubbub_hookspecs(self) -> Iterable[type]:
+        """Let other plugins bring services."""
+        return [AwsHooks]
+
+    @hookimpl
+    def hubbub_config(self) -> ConfigSection:
+        """Own `[aws]`."""
+        return ConfigSection("aws", AwsSettings)
+
+    @hookimpl
+    def hubbub_servers(self, hub: "Hub") -> Iterable[Server]:
+        """Listen, if there is any service to serve."""
+        services = [each for _, each in hub.manager.gather(AwsHooks.hubbub_aws_services, hub)]
+        if services:
+            yield Server("aws", lambda task_status: _serve(hub, services, task_status))
+
+
+async def _serve(
+    hub: "Hub", services: Sequence[AwsService], task_status: trio.TaskStatus[list[Endpoint]]
+) -> None:
+    settings = hub.config.section(AwsSettings)
+    endpoint = AwsEndpoint(hub, settings, services)
+    server = HttpServer(
+        endpoint,
+        HttpSettings(max_body_bytes=settings.max_request_bytes),
+        shutdown=hub.shutdown,
+        on_error=lambda error, request: hub.log.error(
+            "aws request failed", path=request.path, exc_info=error
+        ),
+    )
+    scheme = "https" if settings.listener.tls else "http"
+    names = ", ".join(each.service.name.upper() for each in services)
+
+    def describe(address: Address) -> Endpoint:
+        url = f"{scheme}://{address}"
+        return Endpoint(names, url, services[0].client(url))
+
+    try:
+        await hub.serve_tcp(
+            server, settings.listener, describe, name="aws", task_status=task_status
+        )
+    finally:
+        endpoint.close()

@@ -1,0 +1,54 @@
+"""The plugin: SQS at the AWS endpoint."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from hubbub.hookspecs import ConfigSection, hookimpl
+from hubbub_aws import AwsService
+from hubbub_aws.models import load_model
+from hubbub_aws.services import Service
+from hubbub_sqs import permissions, sending, tagging
+from hubbub_sqs.managing import Managing
+from hubbub_sqs.query_shapes import error_traits, query_shapes
+from hubbub_sqs.receiving import Receiving
+from hubbub_sqs.settings import SqsSettings
+from hubbub_sqs.settling import Settling
+
+if TYPE_CHECKING:
+    from hubbub.app import Hub
+
+ERROR_NAMESPACE = "com.amazonaws.sqs"
+
+
+class SqsPlugin:
+    """Serves SQS: its queues are the hub's queues."""
+
+    @hookimpl
+    def hubbub_config(self) -> ConfigSection:
+        """Own `[sqs]`."""
+        return ConfigSection("sqs", SqsSettings)
+
+    @hookimpl
+    def hubbub_aws_services(self, hub: "Hub") -> Iterable[AwsService]:
+        """Serve the actions of SQS, in JSON and Query."""
+        settings = hub.config.section(SqsSettings)
+        service = Service(
+            load_model("sqs"),
+            query=query_shapes(),
+            errors=error_traits(),
+            error_namespace=ERROR_NAMESPACE,
+            hosts=["queue"],
+        )
+        operations = {
+            **Managing(hub, settings).operations(),
+            **sending.operations(),
+            **Receiving(hub).operations(),
+            **Settling(hub).operations(),
+            **tagging.operations(),
+            **permissions.operations(),
+        }
+        yield AwsService(service, operations, _client_line)
+
+
+def _client_line(url: str) -> str:
+    return f"aws --endpoint-url {url} sqs create-queue --queue-name orders"
