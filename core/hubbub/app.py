@@ -7,8 +7,8 @@ from typing import Any
 
 import trio
 
-from .admin import AdminPlugin
 from .auth import Authority, Credentials, Principal
+from .builtin import builtin_plugins
 from .bus import Bus
 from .clock import Clock, SystemClock
 from .config import Config
@@ -20,14 +20,12 @@ from .hookspecs import Client, Endpoint, Hooks, Server
 from .logs import make_logger
 from .metrics import Meters
 from .net.errors import sole_errors
-from .plugins import Observers, PluginManager, Supervisor
+from .plugins import Observers, PluginManager
 from .routes import add_routes
 from .server import Address, Flusher, Handler, ListenerSettings, ListenerStats, Shutdown, serve_tcp
 from .session import Session
 from .streams import StreamSettings
-
-ADMIN = "admin"
-"""The name of the hub's own plugin."""
+from .supervisor import Supervisor
 
 
 class Hub:
@@ -53,12 +51,10 @@ class Hub:
         self.log = make_logger(self.config.log) if log is None else log
         self.flusher = Flusher()
         self.shutdown = Shutdown()
-        given = {ADMIN: AdminPlugin(), **(plugins or {})}
-        enable = self.config.plugins.enable
         self.manager = PluginManager(
-            enable=None if enable is None else [*enable, *given],
+            enable=self.config.plugins.enable,
             disable=self.config.plugins.disable,
-            plugins=given,
+            plugins={**builtin_plugins(), **(plugins or {})},
             log=self.log,
         )
         self.authority = Authority(self.config, self.manager, self)
@@ -67,7 +63,7 @@ class Hub:
         self.engine = self._make_engine()
         self.observers = Observers(self.manager)
         filters = self.manager.collect(Hooks.hubbub_filters)
-        self.bus = Bus(self.engine, self.clock, self._lost, filters)
+        self.bus = Bus(self.engine, self.clock, self._lost, filters, self._delivery_failed)
         self.supervisor = Supervisor(
             self.manager,
             self.shutdown,
@@ -106,6 +102,9 @@ class Hub:
             self.log.info("the store writes again")
         else:
             self.log.error("the store can't write", reason=reason)
+
+    def _delivery_failed(self, error: Exception) -> None:
+        self.log.error("a plugin could not take what was delivered", exc_info=error)
 
     def _lost(self, reason: str, count: int, address: str) -> None:
         self.meters.drop(reason, count)

@@ -125,7 +125,8 @@ class _Realm:
 class Bus:
     """Publishes, subscribes, and carries dead letters.
 
-    `filter_kinds` maps the kind of a filter to a compiler of its spec.
+    `filter_kinds` maps the kind of a filter to a compiler of its spec. `lost` hears of every
+    message that goes no further, `report` of exceptions in functions that plugins gave.
     """
 
     def __init__(
@@ -134,14 +135,17 @@ class Bus:
         clock: Clock,
         lost: Losses,
         filter_kinds: Mapping[str, Callable[[Any], Accepts]],
+        report: Callable[[Exception], None],
     ) -> None:
         self.engine = engine
         self.clock = clock
         self.lost = lost
+        self._report = report
         self._filter_kinds = {"policy": _compile_policy, **filter_kinds}
         self._realms: dict[str, _Realm] = {}
         self._addresses: dict[str, Address | AddressError] = {}
         engine.dead_letter = self._bury
+        engine.report = report
 
     async def load(self) -> None:
         """Take back the subscriptions and retained messages that the engine kept."""
@@ -256,7 +260,13 @@ class Bus:
                 if part[0] is None:
                     continue
                 batch, indexes = part[0], part[1]
-            result = subscription.deliver(batch)
+            try:
+                result = subscription.deliver(batch)
+            except HubbubError:
+                raise
+            except Exception as error:  # a plugin's failure is its subscription's alone
+                self._report(error)
+                continue
             if result is None:
                 continue
             if result.commit is not DONE:

@@ -29,11 +29,13 @@ class Harness:
         self.clock = ManualClock()
         self.engine = EmbeddedEngine(MemoryJournal(), self.clock, memory_limit=1 << 30)
         self.lost: list[tuple[str, int, str]] = []
+        self.errors: list[Exception] = []
         self.bus = Bus(
             self.engine,
             self.clock,
             lambda reason, count, address: self.lost.append((reason, count, address)),
             {"short": lambda spec: lambda message: len(message.body) <= spec},
+            self.errors.append,
         )
 
     def message(self, address: str, body: bytes = b"x", **fields: object) -> Message:
@@ -151,6 +153,17 @@ async def test_a_subscription_to_another_topic_forwards(harness: Harness) -> Non
     harness.bus.subscribe(REALM, "a", "b/c")
     harness.publish(harness.message("a", b"go"))
     assert seen == [("b/c", b"go")]
+
+
+async def test_a_subscriber_that_fails_fails_alone(harness: Harness) -> None:
+    def fail(batch: Batch) -> None:
+        raise ValueError("oops")
+
+    harness.bus.subscribe(REALM, "a", fail)
+    seen = harness.listen("a")
+    harness.publish(harness.message("a"))
+    assert seen == [("a", b"x")]
+    assert [str(error) for error in harness.errors] == ["oops"]
 
 
 async def test_a_loop_of_topics_ends_and_is_counted(harness: Harness) -> None:

@@ -16,6 +16,8 @@ class Harness:
         self.engine = EmbeddedEngine(MemoryJournal(), self.clock, memory_limit=1 << 30)
         self.buried: list[tuple[bytes, int, str]] = []
         self.engine.dead_letter = self._bury
+        self.errors: list[Exception] = []
+        self.engine.report = self.errors.append
 
     def _bury(self, queue: Queue, message: Message, receives: int, reason: str) -> Commit:
         self.buried.append((message.body, receives, reason))

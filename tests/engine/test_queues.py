@@ -5,9 +5,10 @@ import pytest
 import trio
 import trio.testing
 
-from hubbub.engine.contract import ConsumerTerms, Delivery, Outcome, Window
+from hubbub.engine.contract import Commit, ConsumerTerms, Delivery, Outcome, Queue, Window
 from hubbub.engine.queues import MemoryQueue
-from hubbub.errors import NotFoundError, RefusedError
+from hubbub.errors import NotFoundError, RefusedError, UnavailableError
+from hubbub.message import Message
 
 from .queue_harness import Harness, bodies
 
@@ -239,6 +240,37 @@ async def test_a_paused_consumer_takes_nothing(harness: Harness) -> None:
     assert not got
     consumption.resume()
     assert bodies(got) == ["a"]
+
+
+async def test_a_consumer_that_fails_is_paused_and_keeps_its_leases(harness: Harness) -> None:
+    def fail(deliveries: list[Delivery]) -> None:
+        raise ValueError("oops")
+
+    queue = await harness.queue()
+    queue.consume(fail, ConsumerTerms(owner="c"), lambda reason: None)
+    harness.send(queue, *"ab")
+    harness.send(queue, "c")
+    assert [str(error) for error in harness.errors] == ["oops"]
+    assert visible(queue) == (1, 2, 0)
+    await queue.release("c")
+    assert visible(queue) == (3, 0, 0)
+
+
+async def test_dead_letters_wait_while_the_store_takes_nothing(harness: Harness) -> None:
+    queue = await harness.queue(dead_letter="$queue/dead", message_ttl=1_000)
+    harness.send(queue, "a")
+    bury = harness.engine.dead_letter
+
+    def fail(queue: Queue, message: Message, receives: int, reason: str) -> Commit:
+        raise UnavailableError("the disk is full")
+
+    harness.engine.dead_letter = fail
+    harness.pass_time(queue, 1_000)
+    assert visible(queue) == (0, 0, 1)
+    harness.engine.dead_letter = bury
+    harness.pass_time(queue, 1_000)
+    assert harness.buried == [(b"a", 0, "expired")]
+    assert visible(queue) == (0, 0, 0)
 
 
 async def test_settled_consumption_leaves_nothing_behind(harness: Harness) -> None:

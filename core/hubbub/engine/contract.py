@@ -453,6 +453,9 @@ class Engine(ABC):
     """Keeps everything that outlives a connection."""
 
     dead_letter: DeadLetter
+    """Set by the bus."""
+    report: Callable[[Exception], None]
+    """Set by the bus; told of exceptions in functions that plugins gave."""
 
     @abstractmethod
     def running(self) -> AbstractAsyncContextManager[None]:

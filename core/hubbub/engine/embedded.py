@@ -15,7 +15,6 @@ from hubbub.streams import StreamSettings
 
 from .contract import (
     Commit,
-    DeadLetter,
     Document,
     Engine,
     Queue,
@@ -50,8 +49,6 @@ class EmbeddedEngine(Engine):
     `memory_limit`: bytes of message bodies in memory, over which those that wait longest for
     their turn are paged out to the store; at twice as much, publishers wait.
     """
-
-    dead_letter: DeadLetter
 
     def __init__(self, journal: Journal, clock: Clock, *, memory_limit: int) -> None:
         self.journal = journal
@@ -222,6 +219,10 @@ class EmbeddedEngine(Engine):
     def bury(self, queue: MemoryQueue, message: Message, receives: int, reason: str) -> None:
         """Hand a message that the queue gives up to its dead-letter address."""
         self.dead_letter(queue, message, receives, reason)
+
+    def failed(self, error: Exception) -> None:
+        """Report that a consumer's function raised."""
+        self.report(error)
 
     # streams
 

@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 import trio
 
 from hubbub.clock import Clock
-from hubbub.errors import NotFoundError, RefusedError
+from hubbub.errors import NotFoundError, RefusedError, UnavailableError
 from hubbub.message import Message
 
 from .contract import (
@@ -39,6 +39,8 @@ from .orders import ArrivalOrder, GroupOrder, Order, PriorityOrder
 
 _NONE: dict[int, int] = {}
 _NO_REFUSALS: dict[int, str] = {}
+_GIVE_UP_AGAIN = 1_000
+"""Milliseconds until a dead letter that the store did not take is tried again."""
 READY, DELAYED, LEASED, GONE = State.READY, State.DELAYED, State.LEASED, State.GONE
 
 
@@ -66,6 +68,10 @@ class Host(Protocol):
 
     def retire(self, queue: "MemoryQueue") -> None:
         """Delete a queue that nobody uses any more."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """Report that a consumer's function raised; it is paused, what it holds stays leased."""
         ...
 
     def count(self, size: int) -> None:
@@ -180,11 +186,11 @@ class MemoryQueue(Queue):
             entry = Entry(message.id, message, size, message.priority, message.group, published=now)
             if settings.fifo and entry.group is None:
                 entry.group = message.client
+            if message.durable and settings.durable:
+                journal.insert(self.number, entry)
+                entry.stored = stored = True
             entries[message.id] = entry
             self._admit(entry, message, now)
-            if message.durable and settings.durable:
-                entry.stored = stored = True
-                journal.insert(self.number, entry)
         if settings.max_length is not None or settings.max_bytes is not None:
             self.dispatch()
             self._drop_overflow()
@@ -396,7 +402,11 @@ class MemoryQueue(Queue):
                 for consumer, deliveries in served.items():
                     if consumer.limit is not None:
                         self._forget(consumer)
-                    consumer.deliver(deliveries)
+                    try:
+                        consumer.deliver(deliveries)
+                    except Exception as error:  # a plugin's failure is its consumer's alone
+                        consumer.paused = True
+                        self._host.failed(error)
         finally:
             self._dispatching = False
 
@@ -694,12 +704,21 @@ class MemoryQueue(Queue):
         """Dead-letter an entry that nobody holds.
 
         The copy is handed to the journal before the removal, so that both are in one transaction
-        or the copy in an earlier one.
+        or the copy in an earlier one. While the store takes nothing, the entry stays for a moment.
         """
         self._load([entry])
         assert entry.message is not None
-        self._host.bury(self, entry.message, entry.receives, reason)
-        self._remove(entry)
+        try:
+            self._host.bury(self, entry.message, entry.receives, reason)
+        except UnavailableError:
+            entry.state = DELAYED
+            entry.visible_at = self._host.clock.now() + _GIVE_UP_AGAIN
+            self._delayed_count += 1
+            self._schedule(self._delayed, entry.visible_at, entry)
+            if entry.expires_at is not None:
+                self._schedule(self._expiries, entry.visible_at, entry)
+        else:
+            self._remove(entry)
 
     # time
 

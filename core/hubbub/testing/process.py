@@ -53,7 +53,7 @@ class HubProcess:
             sys.executable, "-m", "hubbub", "serve",
             "--config", str(self._file), "--data", str(self._data),
         ]  # fmt: skip
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 - our own command
             command, env=self._environment, stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
@@ -96,8 +96,7 @@ class HubProcess:
         process, self._process = self._process, None
         process.send_signal(number)
         with _deadline(process):
-            code = process.wait()
-        return code
+            return process.wait()
 
 
 @contextmanager
