@@ -445,7 +445,7 @@ class Bus:
             message, id=self.engine.next_id(), address=target, scope=None, retain=False,
             origin_id=message.identity, deaths=_with_death(message.deaths, death),
             prior_receives=message.prior_receives + receives, expires_at=None, delay=None,
-            dedup_id=None, hops=message.hops + 1,
+            hops=message.hops + 1,
         )  # fmt: skip
         publication = self.publish(queue.realm, [copy])
         if publication.unmatched or publication.refused:

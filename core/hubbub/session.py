@@ -394,9 +394,9 @@ class Session:
             self._bus.unsubscribe(self.realm, subscription.id)
         return await self._engine.delete_queue(queue)
 
-    async def purge_queue(self, name: str) -> int:
-        """Drop what waits in a queue, not what is leased; return how many, once that is kept."""
-        count, commit = await self._queue(name, "configure").purge()
+    async def purge_queue(self, name: str, *, leased: bool = False) -> int:
+        """Drop what waits in a queue, and what is `leased`; return how many, once that is kept."""
+        count, commit = await self._queue(name, "configure").purge(leased=leased)
         await commit.wait()
         return count
 

@@ -496,6 +496,26 @@ async def test_purge_leaves_what_is_leased(harness: Harness) -> None:
     assert bodies(await take(queue)) == ["a"]
 
 
+async def test_purge_takes_what_is_leased_if_told_to(harness: Harness) -> None:
+    queue = await harness.queue(fifo=True)
+    harness.send(queue, "a", "b", group="g")
+    (delivery,) = await take(queue, 1)
+    count, _ = await queue.purge(leased=True)
+    assert count == 2
+    assert visible(queue) == (0, 0, 0)
+    assert queue.lease_of(delivery.receipt) == "gone"
+    harness.send(queue, "c", group="g")
+    assert bodies(await take(queue)) == ["c"]
+
+
+async def test_a_message_that_was_moved_repeats_no_other(harness: Harness) -> None:
+    queue = await harness.queue(fifo=True)
+    harness.send(queue, "a", group="g", dedup_id="x")
+    moved = queue.enqueue([harness.message("b", group="g", dedup_id="x", origin_id=1)])
+    assert not moved.duplicates
+    assert bodies(await take(queue)) == ["a", "b"]
+
+
 async def test_peek_takes_nothing(harness: Harness) -> None:
     queue = await harness.queue()
     harness.send(queue, *"abc")

@@ -331,8 +331,8 @@ class Queue(ABC):
         """Change the settings while running."""
 
     @abstractmethod
-    async def purge(self) -> tuple[int, Commit]:
-        """Drop what waits, delayed messages included, not what is leased. Returns how many."""
+    async def purge(self, *, leased: bool = False) -> tuple[int, Commit]:
+        """Drop what waits, delayed messages included, and what is `leased`. Returns how many."""
 
     @abstractmethod
     def counts(self) -> QueueCounts:

@@ -256,7 +256,12 @@ class MemoryQueue(Queue):
         return not self._visible and any(each.room() > 0 for each in self._line)
 
     def _repeats(self, message: Message, now: int) -> int | None:
-        """Return the id of the message that this one repeats, remembering it otherwise."""
+        """Return the id of the message that this one repeats, remembering it otherwise.
+
+        A message that was moved here repeats none: it is in no other queue any more.
+        """
+        if message.origin_id is not None:
+            return None
         key = message.dedup_id
         if key is None:
             if not self.settings.content_dedup:
@@ -811,16 +816,20 @@ class MemoryQueue(Queue):
         self._delayed = [(entry.visible_at, entry.id, entry) for entry in waiting]
         heapify(self._delayed)
 
-    async def purge(self) -> tuple[int, Commit]:
-        """Drop what waits, delayed messages included, not what is leased."""
+    async def purge(self, *, leased: bool = False) -> tuple[int, Commit]:
+        """Drop what waits, delayed messages included, and what is `leased`."""
         self._check()
-        waiting = [each for each in self.entries.values() if each.state in (READY, DELAYED)]
-        for entry in waiting:
-            self._leave_waiting(entry)
-            self._remove(entry)
-        self._order.compact()
-        self._left = 0
-        return len(waiting), self._host.journal.commit()
+        dropped = [each for each in self.entries.values() if leased or each.state is not LEASED]
+        with self._one_dispatch():
+            for entry in dropped:
+                if entry.state is LEASED:
+                    self._end_lease(entry)
+                else:
+                    self._leave_waiting(entry)
+                self._remove(entry)
+            self._order.compact()
+            self._left = 0
+        return len(dropped), self._host.journal.commit()
 
     @property
     def depth(self) -> int:
