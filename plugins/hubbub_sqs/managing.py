@@ -155,7 +155,7 @@ class Managing:
                 "PurgeQueueInProgress",
                 f"Only one PurgeQueue operation on {queue.name} is allowed every 60 seconds.",
             )
-        await queue.session.purge_queue(queue.name)
+        await queue.session.purge_queue(queue.name, leased=True)
         self._purged.note(queue.info.number, now)
         return {}
 

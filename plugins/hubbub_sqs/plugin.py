@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from hubbub.hookspecs import ConfigSection, hookimpl
+from hubbub.hookspecs import ConfigSection, Server, hookimpl
 from hubbub_aws import AwsService
 from hubbub_aws.models import load_model
 from hubbub_aws.services import Service
 from hubbub_sqs import permissions, sending, tagging
 from hubbub_sqs.managing import Managing
+from hubbub_sqs.moving import Moving
 from hubbub_sqs.query_shapes import error_traits, query_shapes
 from hubbub_sqs.receiving import Receiving
 from hubbub_sqs.settings import SqsSettings
@@ -23,10 +24,18 @@ ERROR_NAMESPACE = "com.amazonaws.sqs"
 class SqsPlugin:
     """Serves SQS: its queues are the hub's queues."""
 
+    def __init__(self) -> None:
+        self._tasks: Moving | None = None
+
     @hookimpl
     def hubbub_config(self) -> ConfigSection:
         """Own `[sqs]`."""
         return ConfigSection("sqs", SqsSettings)
+
+    @hookimpl
+    def hubbub_servers(self, hub: "Hub") -> Iterable[Server]:
+        """Run message move tasks."""
+        yield self._moving(hub).server()
 
     @hookimpl
     def hubbub_aws_services(self, hub: "Hub") -> Iterable[AwsService]:
@@ -46,8 +55,14 @@ class SqsPlugin:
             **Settling(hub).operations(),
             **tagging.operations(),
             **permissions.operations(),
+            **self._moving(hub).operations(),
         }
         yield AwsService(service, operations, _client_line)
+
+    def _moving(self, hub: "Hub") -> Moving:
+        if self._tasks is None:
+            self._tasks = Moving(hub)
+        return self._tasks
 
 
 def _client_line(url: str) -> str:
