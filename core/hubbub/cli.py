@@ -225,11 +225,13 @@ def _hash_password(*, stdin: bool) -> None:
 
 
 def _manager(settings: "PluginSettings | None" = None) -> "PluginManager":
+    from .builtin import builtin_plugins  # noqa: PLC0415
     from .plugins import PluginManager  # noqa: PLC0415
 
+    plugins = builtin_plugins()
     if settings is None:
-        return PluginManager()
-    return PluginManager(enable=settings.enable, disable=settings.disable)
+        return PluginManager(plugins=plugins)
+    return PluginManager(enable=settings.enable, disable=settings.disable, plugins=plugins)
 
 
 def _load(file: Path | None, settings: dict[str, dict[str, Any]], *, look: bool = True) -> "Config":

@@ -1,4 +1,4 @@
-"""The one wall clock. Waits use Trio's own clock; timestamps and deadlines that are kept use this."""
+"""The one wall clock: for timestamps and deadlines that are kept. Waits use Trio's own clock."""
 
 import time
 from typing import Protocol

@@ -7,8 +7,8 @@ import msgspec
 
 if TYPE_CHECKING:
     HeaderValue: TypeAlias = (
-        None | bool | int | float | str | bytes | datetime
-        | list["HeaderValue"] | dict[str, "HeaderValue"]
+        bool | int | float | str | bytes | datetime
+        | list["HeaderValue"] | dict[str, "HeaderValue"] | None
     )  # fmt: skip
     """What a header may hold. Types that only one protocol has travel in `Wire`."""
     CorrelationId: TypeAlias = str | bytes | None

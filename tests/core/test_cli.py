@@ -17,7 +17,8 @@ from hubbub.cli import make_cli
 from hubbub.config import Config
 from hubbub.errors import HubbubError
 from hubbub.hookspecs import Endpoint, hookimpl
-from hubbub.plugins import PluginManager, StartError
+from hubbub.plugins import PluginManager
+from hubbub.supervisor import StartError
 
 
 class Plugin:
@@ -194,6 +195,7 @@ class TestServe:
             f"hubbub {__version__} is ready",
             "  MQTT   mqtt://127.0.0.1:1883  mosquitto_sub -t '#'",
             "  Admin  http://127.0.0.1:8079  curl http://127.0.0.1:8079",
+            "",
         ]
 
     def test_options_win_over_the_environment_and_that_over_the_file(

@@ -1,6 +1,9 @@
+import importlib.metadata
 import re
+import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import pytest
@@ -8,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
+from hubbub.app import Hub
 from hubbub.config import (
     Config,
     ConfigError,
@@ -29,7 +33,7 @@ from hubbub.config import (
 from hubbub.engine.contract import QueueSettings
 from hubbub.hookspecs import ConfigSection, FilterFactory, Transform, hookimpl
 from hubbub.message import Message
-from hubbub.plugins import PluginManager
+from hubbub.plugins import PluginManager, State
 
 
 class Inner(Section):
@@ -64,6 +68,12 @@ class ExamplePlugin:
     @hookimpl
     def hubbub_transforms(self) -> dict[str, Transform]:
         return {"upper": lambda message, options: message}
+
+
+class Third:
+    @hookimpl
+    def hubbub_transforms(self) -> dict[str, Transform]:
+        return {}
 
 
 class FailingPlugin:
@@ -201,7 +211,7 @@ class TestProblems:
             ("[example]\nport = -1", 2, 8, "example.port", "greater than or equal to 0"),
             ("[failing]\nx = 1", 1, 2, "failing", "its plugin failed: no section today"),
             ("plugins.disable = ['exmple']", 1, 20, "plugins.disable[0]", "'example'"),
-            ("admin.listener.bind = ['localhost']", 1, 24, "admin.listener.bind[0]", "no port"),
+            ("admin.listener.bind = ['localhost']", 1, 23, "admin.listener.bind", "no port"),
         ],
     )
     def test_say_where_and_what(
@@ -266,9 +276,38 @@ class TestProblems:
         with pytest.raises(ConfigError, match="larger than"):
             load_config(bad, manager=make_manager)
 
-    def test_the_section_of_a_disabled_plugin_is_left_alone(self, tmp_path: Path) -> None:
-        config = load("plugins.disable = ['example']\n[example]\nwhatever = 1", tmp_path)
+    @pytest.mark.parametrize("name", ["example", "named-otherwise"])
+    @pytest.mark.parametrize("choice", ["disable = ['NAME']", "enable = ['third']"])
+    def test_the_section_of_a_plugin_that_is_not_used_is_ignored_with_a_warning(
+        self, name: str, choice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        entries = [
+            importlib.metadata.EntryPoint(each, f"{__name__}_plugins:{plugin}", "hubbub")
+            for each, plugin in ((name, "ExamplePlugin"), ("third", "Third"))
+        ]
+        module = ModuleType(f"{__name__}_plugins")
+        module.ExamplePlugin, module.Third = ExamplePlugin, Third  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        path = tmp_path / "hubbub.toml"
+        path.write_text(f"plugins.{choice.replace('NAME', name)}\n[example]\nwhatever = 1")
+        config = load_config(
+            path,
+            environment={"HUBBUB_EXAMPLE__PORT": "x"},
+            manager=lambda settings: PluginManager(
+                installed=entries, enable=settings.enable, disable=settings.disable
+            ),
+        )
         assert config.plugin_sections == ()
+        (warning,) = config.warnings
+        assert (warning.line, warning.column, warning.key) == (2, 2, "example")
+        assert warning.text == f"ignored: the plugin {name!r} is not used"
+
+    def test_the_core_has_plugins_that_can_be_turned_off_but_need_not_be_enabled(self) -> None:
+        config = load_config(settings={"plugins": {"enable": [], "disable": ["admin"]}})
+        assert config.plugins.disable == ["admin"]
+        assert Hub(config).manager["admin"].state is State.DISABLED
+        config = load_config(settings={"plugins": {"enable": []}})
+        assert Hub(config).manager["admin"].state is State.LOADED
 
 
 class TestConsistency:

@@ -22,15 +22,8 @@ from hubbub.hookspecs import (
     hookspec,
 )
 from hubbub.net.shutdown import Shutdown
-from hubbub.plugins import (
-    Backoff,
-    Observers,
-    PluginError,
-    PluginManager,
-    StartError,
-    State,
-    Supervisor,
-)
+from hubbub.plugins import Observers, PluginError, PluginManager, State
+from hubbub.supervisor import Backoff, StartError, Supervisor
 
 NO_HUB: Any = object()
 

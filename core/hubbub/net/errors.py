@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-__all__ = ["sole_error", "sole_errors"]
+__all__ = ["sole_error", "sole_errors", "split_crash"]
 
 
 def sole_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -24,3 +24,11 @@ def sole_errors() -> Iterator[None]:
         if error is errors:
             raise
         raise error from error.__cause__
+
+
+def split_crash(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """Part a crash from cancellation and the like, which have to go on."""
+    if not isinstance(error, BaseExceptionGroup):
+        return (error, None) if isinstance(error, Exception) else (None, error)
+    crash, rest = error.split(Exception)
+    return None if crash is None else sole_error(crash), rest
