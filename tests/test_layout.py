@@ -18,6 +18,7 @@ SANS_IO = {
                     "protocol", "reasons", "topics", "wire"},
     "hubbub_aws": {"arns", "errors", "messages", "models", "routing", "services", "shapes",
                    "sigv4", "timestamps", "validation"},
+    "hubbub_stomp": {"decode", "encode", "errors", "events", "frames", "protocol", "selectors"},
 }  # fmt: skip
 
 
