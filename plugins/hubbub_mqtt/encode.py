@@ -97,6 +97,34 @@ class PublishTemplate:
         self._qos0 = b""
         self._start = b""
 
+    @classmethod
+    def of_fields(
+        cls, topic: str, payload: bytes, fields: bytes, version: Version
+    ) -> PublishTemplate:
+        """Make a template from properties that are encoded already, without their length.
+
+        They count for 5.0 only. The topic is taken to be valid.
+        """
+        template = cls.__new__(cls)
+        template.topic = topic
+        template.payload = payload
+        template.properties = NO_PROPERTIES
+        template.version = version
+        name = topic.encode()
+        template._topic_part = len(name).to_bytes(2, "big") + name
+        if version != Version.V5:
+            template._fields = b""
+            template._payload_part = payload
+        elif fields:
+            template._fields = fields
+            template._payload_part = encode_varint(len(fields)) + fields + payload
+        else:
+            template._fields = b""
+            template._payload_part = b"\0" + payload
+        template._qos0 = b""
+        template._start = b""
+        return template
+
     def for_version(self, version: Version) -> PublishTemplate:
         """The same message for subscribers of another version."""
         if version == self.version:

@@ -65,10 +65,10 @@ EMPTY_SESSION: Final = SessionState()
 class Outbound:
     """Messages on their way to the peer: identifiers, the send quota and their records (4.9)."""
 
-    __slots__ = ("_counted", "_last_packet_id", "_maximum", "_records", "_unsent")
+    __slots__ = ("_counted", "_last_packet_id", "_records", "_unsent", "maximum")
 
     def __init__(self, maximum: int, state: SessionState = EMPTY_SESSION) -> None:
-        self._maximum = maximum
+        self.maximum = maximum
         self._records = {record.packet_id: record for record in state.outbound}
         #: Restored and not yet sent again on this connection; a dictionary, to keep the order.
         self._unsent = dict.fromkeys(self._records)
@@ -91,6 +91,16 @@ class Outbound:
         return self._last_packet_id
 
     @property
+    def counted(self) -> int:
+        """How many messages count against the maximum."""
+        return len(self._counted)
+
+    @property
+    def resending(self) -> bool:
+        """Whether something of the resumed session has not been sent again yet."""
+        return bool(self._unsent)
+
+    @property
     def quota(self) -> int:
         """How many new messages of QoS 1 and 2 may be sent now.
 
@@ -99,7 +109,7 @@ class Outbound:
         """
         if self._unsent:
             return 0
-        return min(self._maximum - len(self._counted), _LAST_PACKET_ID - len(self._records))
+        return min(self.maximum - len(self._counted), _LAST_PACKET_ID - len(self._records))
 
     def next_packet_id(self) -> int:
         """An identifier that is not in use; there is one whenever `quota` is not 0."""
@@ -124,7 +134,7 @@ class Outbound:
         for packet_id in tuple(self._unsent):
             record = self._records[packet_id]
             if record.state is not OutboundState.PUBCOMP:
-                if len(self._counted) >= self._maximum:
+                if len(self._counted) >= self.maximum:
                     return
                 self._counted.add(packet_id)
             del self._unsent[packet_id]

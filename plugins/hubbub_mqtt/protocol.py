@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
@@ -626,6 +626,31 @@ class ServerConnection:
         return self._outbound.quota if self.state is State.CONNECTED else 0
 
     @property
+    def send_maximum(self) -> int:
+        """How many messages of QoS 1 and 2 may be under way to the client at once."""
+        return self._outbound.maximum
+
+    @property
+    def sent_unacknowledged(self) -> int:
+        """How many messages of this connection count against `send_maximum` now."""
+        return self._outbound.counted
+
+    @property
+    def uses_aliases(self) -> bool:
+        """Whether the client takes topic aliases."""
+        return self._outbound_aliases.maximum > 0
+
+    @property
+    def resending(self) -> bool:
+        """Whether messages of the resumed session are still to be sent again: see `resend`."""
+        return self._outbound.resending
+
+    @property
+    def last_packet_id(self) -> int:
+        """The packet identifier given last, for `SessionState`."""
+        return self._outbound.last_packet_id
+
+    @property
     def in_flight(self) -> int:
         """Messages sent to the client and not yet acknowledged."""
         return len(self._outbound)
@@ -750,6 +775,23 @@ class ServerConnection:
         if not self._inbound.puback(packet_id):
             raise LocalProtocolError(f"no PUBACK is owed for {packet_id}")
         return self._ack(Puback(packet_id, reason, _problems(reason_string, user_properties)))
+
+    def acknowledge(self, answers: Iterable[tuple[int, int, int]]) -> bytes:
+        """Answer several messages at once, in order: each by its QoS, packet identifier, reason."""
+        self._require_connected_once()
+        puback = self._inbound.puback
+        plain = self.state is State.CONNECTED and self.maximum_packet_size >= 4
+        parts: list[bytes] = []
+        for qos, packet_id, reason in answers:
+            if plain and qos == 1 and (not reason or self.version is not Version.V5):
+                if not puback(packet_id):
+                    raise LocalProtocolError(f"no PUBACK is owed for {packet_id}")
+                parts.append(b"\x40\x02" + packet_id.to_bytes(2, "big"))
+            elif qos == 1:
+                parts.append(self.puback(packet_id, reason))
+            else:
+                parts.append(self.pubrec(packet_id, reason))
+        return b"".join(parts)
 
     def pubrec(
         self,

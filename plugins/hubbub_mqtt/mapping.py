@@ -1,0 +1,187 @@
+"""Messages of the bus as PUBLISH packets, and the other way round (see docs/protocols/mqtt.md).
+
+A message that came by MQTT 5.0 keeps its properties as they were encoded, so that nothing is lost
+between clients of MQTT 5.0: the order of user properties, repeated names, the payload format.
+Message expiry is not among them, for it counts down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final, TypeAlias
+
+import msgspec
+
+from hubbub import HeaderValue, Message, Wire
+
+from .encode import PublishTemplate
+from .packets import Publish, Version, Will
+from .properties import NO_PROPERTIES, Place, Properties, encode_property_fields
+
+PROTOCOLS: Final = {Version.V31: "mqtt-3.1", Version.V311: "mqtt-3.1.1", Version.V5: "mqtt-5"}
+"""The name of each version, as messages and metrics have it."""
+
+_MQTT: Final = frozenset(PROTOCOLS.values())
+_WIRE: Final = PROTOCOLS[Version.V5]
+_LONGEST: Final = 0xFFFF
+
+Lossy: TypeAlias = Callable[[str], None]
+"""Counts a field that could not be carried."""
+
+
+def came_by_mqtt(message: Message) -> bool:
+    """Whether an MQTT client published it."""
+    return message.protocol in _MQTT
+
+
+def message_of(packet: Publish | Will, now: int) -> Message:
+    """Make the message that a PUBLISH or a will carries; `now` in ms since the epoch."""
+    properties = packet.properties
+    if properties is NO_PROPERTIES:
+        return Message(
+            address=packet.topic, body=packet.payload, qos=packet.qos, retain=packet.retain
+        )
+    interval = properties.message_expiry_interval
+    return Message(
+        address=packet.topic,
+        body=packet.payload,
+        qos=packet.qos,
+        retain=packet.retain,
+        headers=_headers(properties.user_properties),
+        content_type=properties.content_type,
+        correlation_id=properties.correlation_data,
+        reply_to=properties.response_topic,
+        expires_at=None if interval is None else now + interval * 1000,
+        wire=_wire(properties),
+    )
+
+
+def _wire(properties: Properties) -> Wire | None:
+    kept = Properties(
+        payload_format_indicator=properties.payload_format_indicator,
+        content_type=properties.content_type,
+        response_topic=properties.response_topic,
+        correlation_data=properties.correlation_data,
+        user_properties=properties.user_properties,
+    )
+    fields = encode_property_fields(kept, Place.PUBLISH)
+    return Wire(_WIRE, fields) if fields else None
+
+
+def _headers(pairs: tuple[tuple[str, str], ...]) -> dict[str, HeaderValue]:
+    """Make headers of user properties; a repeated name becomes a list."""
+    headers: dict[str, HeaderValue] = {}
+    for name, value in pairs:
+        known = headers.get(name)
+        if known is None:
+            headers[name] = value
+        elif isinstance(known, list):
+            known.append(value)
+        else:
+            headers[name] = [known, value]
+    return headers
+
+
+def template_of(
+    message: Message, topic: str, version: Version, now: int, lossy: Lossy
+) -> PublishTemplate:
+    """Make a message ready for the subscribers of one version, at this moment."""
+    if version is not Version.V5:
+        return PublishTemplate.of_fields(topic, message.body, b"", version)
+    return PublishTemplate.of_fields(topic, message.body, fields_of(message, now, lossy), version)
+
+
+def fields_of(message: Message, now: int, lossy: Lossy) -> bytes:
+    """Encode the properties of a message for MQTT 5.0, without their length."""
+    wire = message.wire
+    if wire is not None and wire.protocol == _WIRE:
+        fields = wire.data
+    elif message.protocol in _MQTT and not message.headers:
+        fields = b""  # by MQTT without properties, and nobody has added any
+    else:
+        fields = encode_property_fields(_properties(message, lossy), Place.PUBLISH)
+    if message.expires_at is None:
+        return fields
+    # What is left, so that nobody downstream keeps it for longer [MQTT-3.3.2-6].
+    left = min(max(0, (message.expires_at - now + 999) // 1000), 0xFFFF_FFFF)
+    return b"\x02" + left.to_bytes(4, "big") + fields
+
+
+def _properties(message: Message, lossy: Lossy) -> Properties:
+    """Make the properties of a message that came by another protocol."""
+    correlation = message.correlation_id
+    if isinstance(correlation, str):
+        correlation = correlation.encode(errors="surrogatepass")
+    if correlation is not None and len(correlation) > _LONGEST:
+        lossy("correlation id")
+        correlation = None
+    response = message.reply_to
+    if response is not None and ("+" in response or "#" in response or not _fits(response)):
+        lossy("reply to")
+        response = None
+    content_type = message.content_type
+    if content_type is not None and not _fits(content_type):
+        lossy("content type")
+        content_type = None
+    return Properties(
+        content_type=content_type,
+        response_topic=response or None,
+        correlation_data=correlation,
+        user_properties=tuple(_user_properties(message, lossy)),
+    )
+
+
+def _user_properties(message: Message, lossy: Lossy) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+
+    def add(name: str, text: str) -> None:
+        if _fits(name) and _fits(text):
+            pairs.append((name, text))
+        else:
+            lossy("header")
+
+    for name, value in message.headers.items():
+        if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+            for each in value:
+                add(name, str(each))
+        else:
+            add(name, _text(value, lossy))
+    for name, field in (
+        ("content-encoding", message.content_encoding),
+        ("message-id", message.message_id),
+        ("type", message.type),
+        ("app-id", message.app_id),
+        ("user-id", message.user_id),
+        ("timestamp", message.timestamp),
+        ("group", message.group),
+    ):
+        if field is not None and name not in message.headers:
+            add(name, str(field))
+    if message.priority:
+        lossy("priority")
+    return pairs
+
+
+def _text(value: HeaderValue, lossy: Lossy) -> str:
+    """Write a header as text: as it is, else as JSON, which has bytes in base64."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes | list | dict):
+        lossy("header type")
+    text = msgspec.json.encode(value).decode()
+    return text[1:-1] if isinstance(value, bytes) else text
+
+
+def _fits(text: str) -> bool:
+    """Whether a text can be a UTF-8 Encoded String (1.5.4)."""
+    if "\0" in text:
+        return False
+    if text.isascii():
+        return len(text) <= _LONGEST
+    try:
+        return len(text.encode()) <= _LONGEST
+    except UnicodeEncodeError:
+        return False
