@@ -304,7 +304,7 @@ class Session:
     def subscribe(
         self,
         pattern: str,
-        target: str | Callable[[Batch], None],
+        target: str | Callable[[Batch], Enqueued | None],
         *,
         scope: str | None = None,
         filter: FilterSpec | None = None,  # noqa: A002 - the field's own name
@@ -318,7 +318,8 @@ class Session:
         that takes each batch and must not block. A live subscription ends with the session; one
         to an address stays until `unsubscribe`, and over restarts if `durable`. `accepts` filters
         for a live client; `filter` is kept with the subscription. `id`: replaces the one of the
-        same id.
+        same id. A function may return what it has enqueued: the publisher's confirmation then
+        waits for its commit, too.
 
         Raises:
             AddressError, FilterError, DeniedError, RefusedError (unknown kind of filter).
@@ -331,9 +332,9 @@ class Session:
             )
         meter, observed = self._meter, target
 
-        def deliver(batch: Batch) -> None:
+        def deliver(batch: Batch) -> Enqueued | None:
             meter.delivered += len(batch.messages)
-            observed(batch)
+            return observed(batch)
 
         subscription = self._bus.subscribe(
             self.realm, pattern, deliver, scope=scope, filter=filter, accepts=accepts, id=id
