@@ -24,6 +24,7 @@ ordinary text.
 
 import enum
 import re
+from collections.abc import Container
 
 import msgspec
 
@@ -37,6 +38,7 @@ MAX_LEVELS = 512
 
 _QUEUE_PREFIX = "$queue/"
 _STREAM_PREFIX = "$stream/"
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):(//)?")
 
 
 class AddressError(HubbubError, ValueError):
@@ -132,6 +134,15 @@ def check_pattern(pattern: str) -> None:
                 raise AddressError(
                     f"a wildcard must be a whole level, not a part of {_quote(level)}"
                 )
+
+
+def scheme_of(target: str, known: Container[str]) -> str | None:
+    """Return the scheme of a URL, None of an address.
+
+    A URL is what has "://" after its scheme, or a known scheme: "arn:x" may be a topic.
+    """
+    match = _SCHEME.match(target)
+    return match[1] if match and (match[2] or match[1] in known) else None
 
 
 def is_pattern(text: str) -> bool:

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import trio
@@ -12,6 +13,7 @@ from .builtin import builtin_plugins
 from .bus import Bus
 from .clock import Clock, SystemClock
 from .config import Config
+from .endpoints import Endpoints
 from .engine.contract import DEFAULT_REALM, Engine, Queue
 from .engine.embedded import EmbeddedEngine
 from .engine.journal import Journal, MemoryJournal, SqliteJournal
@@ -64,6 +66,16 @@ class Hub:
         self.observers = Observers(self.manager)
         filters = self.manager.collect(Hooks.hubbub_filters)
         self.bus = Bus(self.engine, self.clock, self._lost, filters, self._delivery_failed)
+        makers = self.manager.collect(Hooks.hubbub_endpoints)
+        self.bus.endpoints = self._outlets = Endpoints(
+            self.engine,
+            self.config.endpoints,
+            {scheme: partial(make, self) for scheme, make in makers.items()},
+            self._endpoint_session,
+            self.shutdown,
+            self._lost,
+            self.log,
+        )
         self.supervisor = Supervisor(
             self.manager,
             self.shutdown,
@@ -133,7 +145,11 @@ class Hub:
             async with self.engine.running():
                 await self.bus.load()
                 await self._declare()
-                async with self.manager.lifespans(self), trio.open_nursery() as servers:
+                async with (
+                    self.manager.lifespans(self),
+                    self._outlets.running(),
+                    trio.open_nursery() as servers,
+                ):
                     await servers.start(self._serve)
                     self.ready = True
                     try:
@@ -185,6 +201,11 @@ class Hub:
         return [*reasons, f"the store can't write: {self._store_reason}"]
 
     @property
+    def endpoint_failures(self) -> int:
+        """Deliveries to URLs that failed, since the start."""
+        return self._outlets.failures
+
+    @property
     def endpoints(self) -> list[Endpoint]:
         """Where the servers listen that are up now."""
         return self.supervisor.endpoints
@@ -198,6 +219,10 @@ class Hub:
             BusyError: passwords can't be verified in time.
         """
         return await self.authority.authenticate(credentials)
+
+    def _endpoint_session(self, realm: str, id_: str, scheme: str) -> Session:
+        principal = Principal("endpoint", realms=(realm,))
+        return self.session(principal, protocol=scheme, client=f"endpoint/{id_}", realm=realm)
 
     def session(
         self,

@@ -52,11 +52,12 @@ class FilterSpec(msgspec.Struct, frozen=True, array_like=True):
 class Subscription:
     """Everything that receives: a pattern, a filter and a target.
 
-    `target` is an address, or None for a live client. Obtained from a session; `cancel` there.
+    `target` is an address or, if `is_url`, a URL; None for a live client. Obtained from a session,
+    and ended there with `unsubscribe`.
     """
 
-    __slots__ = ("accepts", "deliver", "durable", "filter", "id", "pattern", "realm", "scope",
-                 "target")  # fmt: skip
+    __slots__ = ("accepts", "deliver", "durable", "filter", "id", "is_url", "pattern", "realm",
+                 "scope", "target")  # fmt: skip
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class Subscription:
         filter: FilterSpec | None = None,  # noqa: A002 - the field's own name
         accepts: Accepts | None = None,
         durable: bool = False,
+        is_url: bool = False,
     ) -> None:
         self.realm = realm
         self.pattern = pattern
@@ -80,6 +82,7 @@ class Subscription:
         self.filter = filter
         self.accepts = accepts
         self.durable = durable
+        self.is_url = is_url
 
 
 class _SubscriptionRecord(msgspec.Struct, array_like=True):
@@ -89,6 +92,7 @@ class _SubscriptionRecord(msgspec.Struct, array_like=True):
     scope: str | None
     target: str
     filter: FilterSpec | None
+    is_url: bool = False
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -109,6 +113,22 @@ class Losses(Protocol):
 
     def __call__(self, reason: str, count: int, address: str) -> None:
         """`count` messages for `address` were dropped for `reason`."""
+        ...
+
+
+class Endpoints(Protocol):
+    """Delivers to URLs; see `hubbub.endpoints`."""
+
+    def has(self, target: str) -> bool:
+        """Tell whether a target is a URL, not an address."""
+        ...
+
+    def attach(self, realm: str, id_: str, url: str, *, durable: bool) -> str:
+        """Begin to deliver for a subscription; return the name of the queue it feeds."""
+        ...
+
+    def detach(self, realm: str, id_: str) -> None:
+        """Deliver no more for a subscription."""
         ...
 
 
@@ -144,6 +164,8 @@ class Bus:
         self._filter_kinds = {"policy": _compile_policy, **filter_kinds}
         self._realms: dict[str, _Realm] = {}
         self._addresses: dict[str, Address | AddressError] = {}
+        self.endpoints: Endpoints = _NoEndpoints()
+        """Delivers to targets that are URLs; the hub sets it."""
         engine.dead_letter = self._bury
         engine.report = report
 
@@ -320,15 +342,15 @@ class Bus:
         Raises:
             AddressError: the pattern or the target is no address.
             FilterError: the filter is none.
-            RefusedError: nobody knows this kind of filter.
+            RefusedError: nobody knows this kind of filter, or delivers to this URL.
         """
         check_pattern(pattern)
         id_ = id or uuid.uuid4().hex
         if isinstance(target, str):
-            parse_address(target)
-            record = _SubscriptionRecord(pattern, scope, target, filter)
+            is_url = self.endpoints.has(target)
+            record = _SubscriptionRecord(pattern, scope, target, filter, is_url)
             subscription = self._subscription(realm, id_, record, durable=durable)
-            self.unsubscribe(realm, id_)
+            former = self._forget(realm, id_)
             if durable:
                 value = msgspec.msgpack.encode(record)
                 self.engine.put(Document(_SUBSCRIPTIONS, realm, id_, value))
@@ -342,16 +364,26 @@ class Bus:
                 filter=filter,
                 accepts=accepts or self._compile(filter),
             )
-            self.unsubscribe(realm, id_)
+            former = self._forget(realm, id_)
+        if former is not None and former.is_url and not subscription.is_url:
+            self.endpoints.detach(realm, id_)
         self._add(subscription)
         return subscription
 
     def unsubscribe(self, realm: str, id_: str) -> bool:
         """End a subscription; tell whether there was one."""
+        subscription = self._forget(realm, id_)
+        if subscription is None:
+            return False
+        if subscription.is_url:
+            self.endpoints.detach(realm, id_)
+        return True
+
+    def _forget(self, realm: str, id_: str) -> Subscription | None:
         where = self._realm(realm)
         subscription = where.by_id.pop(id_, None)
         if subscription is None:
-            return False
+            return None
         where.tree.remove(subscription)
         if subscription.target is not None:
             peers = where.by_target[subscription.target]
@@ -360,7 +392,7 @@ class Bus:
                 del where.by_target[subscription.target]
         if subscription.durable:
             self.engine.drop(_SUBSCRIPTIONS, realm, id_)
-        return True
+        return subscription
 
     def subscriptions(self, realm: str, target: str | None = None) -> list[Subscription]:
         """Return the subscriptions of a realm, or those to one target."""
@@ -382,10 +414,14 @@ class Bus:
     def _subscription(
         self, realm: str, id_: str, record: _SubscriptionRecord, *, durable: bool
     ) -> Subscription:
+        accepts = self._compile(record.filter)
+        if record.is_url:
+            deliver = self.delivery_to_url(realm, id_, record.target, durable=durable)
+        else:
+            deliver = self.delivery_to(realm, record.target)
         return Subscription(
-            realm, record.pattern, self.delivery_to(realm, record.target), id=id_,
-            scope=record.scope, target=record.target, filter=record.filter,
-            accepts=self._compile(record.filter), durable=durable,
+            realm, record.pattern, deliver, id=id_, scope=record.scope, target=record.target,
+            filter=record.filter, accepts=accepts, durable=durable, is_url=record.is_url,
         )  # fmt: skip
 
     def _compile(self, spec: FilterSpec | None) -> Accepts | None:
@@ -406,6 +442,13 @@ class Bus:
             return self.forward(realm, batch.messages, target)
 
         return deliver
+
+    def delivery_to_url(
+        self, realm: str, id_: str, url: str, *, durable: bool
+    ) -> Callable[[Batch], Enqueued | None]:
+        """Make the function that delivers batches to a URL, for the subscription `id_`."""
+        queue = self.endpoints.attach(realm, id_, url, durable=durable)
+        return self._delivery_to_queue(realm, queue, url)
 
     def _delivery_to_queue(
         self, realm: str, name: str, target: str
@@ -451,6 +494,19 @@ class Bus:
         if publication.unmatched or publication.refused:
             self.lost("dead letter not taken", 1, target)
         return publication.commit
+
+
+class _NoEndpoints:
+    """A bus without endpoints: every target is an address."""
+
+    def has(self, target: str) -> bool:
+        return False
+
+    def attach(self, realm: str, id_: str, url: str, *, durable: bool) -> str:
+        raise RefusedError(f"nobody delivers to {url!r}")
+
+    def detach(self, realm: str, id_: str) -> None:
+        pass
 
 
 def _accepted(

@@ -53,8 +53,8 @@ JSON: TypeAlias = Union[bool, int, float, str, list["JSON"], dict[str, "JSON"], 
 Send: TypeAlias = Callable[[Sequence["Message"]], Awaitable[Sequence[bool]]]
 """Delivers a batch to an endpoint; answers for each message whether it arrived."""
 
-SendFactory: TypeAlias = Callable[[str, "Session"], Send]
-"""Makes the sender for one subscription from its URL and the subscriber's session.
+SendFactory: TypeAlias = Callable[["Hub", str, "Session"], Send]
+"""Makes the sender for one subscription from its URL, and a session of the endpoint's own.
 
 Raises `ValueError` when the URL is not one of its kind; the text says why.
 """
@@ -229,20 +229,23 @@ class Hooks(Protocol):
         """
 
     @hookspec
-    def hubbub_endpoints(self, hub: Hub) -> Mapping[str, SendFactory]:
-        """Let subscriptions deliver to URLs of a scheme (`http`, `function`).
+    def hubbub_endpoints(self) -> Mapping[str, SendFactory]:
+        """Let subscriptions and routes deliver to URLs of a scheme (`http`, `function`).
 
-        **Called** once when the hub starts. **Return** factories by scheme, without the colon. A
-        factory gets the URL and the subscriber's session, and returns an asynchronous function
-        that delivers a batch and answers for each message whether it arrived.
+        **Called** when the configuration is checked and once when the hub starts. **Return**
+        factories by scheme, without the colon. A factory gets the hub, the URL and a session of
+        the endpoint's own, once per subscription and start, all lifespans entered. It returns an
+        asynchronous function that delivers a batch and answers for each message whether it
+        arrived; `[endpoints]` says how large batches are and how many are under way at once.
 
-        **If the function raises,** none of its batch counts as delivered: the messages stay
-        where they are and come again. Never answer True for what may still be lost.
+        **If the factory raises** `ValueError`, the subscription is refused with its text. **If
+        the function raises,** or takes too long, none of its batch counts as delivered: the
+        messages come again after a pause. Never answer True for what may still be lost.
 
         ```python
         @hookimpl
-        def hubbub_endpoints(self, hub):
-            def factory(url, session):
+        def hubbub_endpoints(self):
+            def factory(hub, url, session):
                 async def send(messages):
                     return [True for message in messages]
 

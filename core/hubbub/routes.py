@@ -12,7 +12,7 @@ from .message import Message
 
 
 class Route:
-    """One route to one of its targets.
+    """One route to one of its targets, to which `deliver` delivers.
 
     `transforms` are the plugins', by name. `failed` is told when one raises; its message is
     dropped from the route and counted.
@@ -23,13 +23,14 @@ class Route:
         bus: Bus,
         settings: RouteSettings,
         target: str,
+        deliver: Callable[[Batch], Enqueued | None],
         transforms: Mapping[str, Transform],
         failed: Callable[[str, Exception], None],
     ) -> None:
         self._bus = bus
         self._name = settings.name
         self._target = target
-        self._pass_on = bus.delivery_to(settings.realm, target)
+        self._pass_on = deliver
         self._transforms = [
             (each.use, transforms[each.use], each.options) for each in settings.transform
         ]
@@ -93,12 +94,17 @@ def add_routes(
     for settings in routes:
         kind_and_spec = next(iter((settings.filter or {}).items()), None)
         for number, target in enumerate(settings.to):
+            id_ = f"route/{settings.name}/{number}"
+            if bus.endpoints.has(target):
+                deliver = bus.delivery_to_url(settings.realm, id_, target, durable=True)
+            else:
+                deliver = bus.delivery_to(settings.realm, target)
             bus.subscribe(
                 settings.realm,
                 settings.source,
-                Route(bus, settings, target, transforms, failed).deliver,
+                Route(bus, settings, target, deliver, transforms, failed).deliver,
                 filter=None if kind_and_spec is None else FilterSpec(*kind_and_spec),
-                id=f"route/{settings.name}/{number}",
+                id=id_,
             )
 
 

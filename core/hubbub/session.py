@@ -314,9 +314,10 @@ class Session:
     ) -> Subscription:
         """Subscribe to a pattern of topics.
 
-        `target` is an address (a queue, a stream, another topic) or, for a live client, a function
-        that takes each batch and must not block. A live subscription ends with the session; one
-        to an address stays until `unsubscribe`, and over restarts if `durable`. `accepts` filters
+        `target` is an address (a queue, a stream, another topic), a URL that a plugin delivers to
+        or, for a live client, a function that takes each batch and must not block. A live
+        subscription ends with the session; one to an address or a URL stays until `unsubscribe`,
+        and over restarts (for a URL, with what waits) if `durable`. `accepts` filters
         for a live client; `filter` is kept with the subscription. `id`: replaces the one of the
         same id. A function may return what it has enqueued: the publisher's confirmation then
         waits for its commit, too.

@@ -31,9 +31,10 @@ from hubbub.config import (
     parse_size,
 )
 from hubbub.engine.contract import QueueSettings
-from hubbub.hookspecs import ConfigSection, FilterFactory, Transform, hookimpl
+from hubbub.hookspecs import ConfigSection, FilterFactory, Send, SendFactory, Transform, hookimpl
 from hubbub.message import Message
 from hubbub.plugins import PluginManager, State
+from hubbub.session import Session
 
 
 class Inner(Section):
@@ -68,6 +69,13 @@ class ExamplePlugin:
     @hookimpl
     def hubbub_transforms(self) -> dict[str, Transform]:
         return {"upper": lambda message, options: message}
+
+    @hookimpl
+    def hubbub_endpoints(self) -> dict[str, SendFactory]:
+        def factory(hub: Hub, url: str, session: Session) -> Send:
+            raise ValueError(url)
+
+        return {"example": factory}
 
 
 class Third:
@@ -351,12 +359,18 @@ class TestConsistency:
             ("from='a'\nto='b'\nfilter={}", "filter", "at least 1"),
             ("from='a'\nto=[]", "to", "at least 1"),
             ("from='a/#'\nto=['b', 'a/c']", "to[1]", "round for ever"),
+            ("from='a'\nto='a+b'", "to", "wildcards"),
+            ("from='a'\nto=['b', 'exmple://x']", "to[1]", "did you mean 'example'"),
         ],
     )
     def test_routes(self, route: str, key: str, says: str, tmp_path: Path) -> None:
         ((_, _, where, what),) = problems(f"[[route]]\nname='r'\n{route}", tmp_path)
         assert where == f"route[0].{key}"
         assert says in what
+
+    def test_a_url_ends_no_loop(self, tmp_path: Path) -> None:
+        text = "[[route]]\nname='r'\nfrom='#'\nto=['example://a?b=c+d', 'example:e']"
+        assert len(load(text, tmp_path).routes[0].to) == 2
 
     def test_a_filter_may_end_a_loop(self, tmp_path: Path) -> None:
         load("[[route]]\nname='r'\nfrom='a/#'\nto='a/b'\nfilter={ larger = 5 }", tmp_path)

@@ -3,7 +3,7 @@
 Each takes the document, to which it tells problems, and valid tables by their places.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from hubbub.address import (
@@ -12,6 +12,7 @@ from hubbub.address import (
     Kind,
     parse_address,
     queue_address,
+    scheme_of,
     stream_address,
 )
 from hubbub.auth import ResourcePattern
@@ -76,24 +77,28 @@ def check_users(document: Document, users: Users, roles: Roles) -> None:
             document.warn((*place, "name"), text)
 
 
-def check_routes(document: Document, routes: Routes) -> None:
+def check_routes(document: Document, routes: Routes, manager: PluginManager) -> None:
     """Routes begin at topics, and none leads back to itself."""
+    schemes = manager.collect(Hooks.hubbub_endpoints).keys()
     _check_names(document, {place: (route.realm, route.name) for place, route in routes.items()})
     for place, route in routes.items():
         if route.source.startswith(("$queue/", "$stream/")):
             text = "a route begins at topics; a queue or stream has consumers instead"
             document.problem((*place, "from"), text)
-    _check_loops(document, {place: each for place, each in routes.items() if each.filter is None})
+    unfiltered = {place: route for place, route in routes.items() if route.filter is None}
+    _check_loops(document, unfiltered, schemes)
 
 
-def _check_loops(document: Document, routes: Routes) -> None:
+def _check_loops(document: Document, routes: Routes, schemes: Collection[str]) -> None:
     """Find routes that lead back to themselves, be it over others; a filter may end a loop."""
     leads_to: dict[Place, list[tuple[int, Place]]] = {
         place: [
             (index, other_place)
             for index, address in enumerate(route.to)
             for other_place, other in routes.items()
-            if other.realm == route.realm and ResourcePattern(other.source).covers(address)
+            if other.realm == route.realm
+            and scheme_of(address, schemes) is None
+            and ResourcePattern(other.source).covers(address)
         ]
         for place, route in routes.items()
     }
@@ -116,7 +121,14 @@ def check_plugged(document: Document, manager: PluginManager) -> None:
         "policy": compile_filter,
         **manager.collect(Hooks.hubbub_filters),
     }
+    schemes = manager.collect(Hooks.hubbub_endpoints).keys()
     transforms = manager.collect(Hooks.hubbub_transforms)
+    for index, target in document.raw("route", "to", str):
+        _check_target(document, ("route", index, "to"), target, schemes)
+    for index, targets in document.raw("route", "to", list):
+        for number, target in enumerate(targets):
+            if isinstance(target, str):
+                _check_target(document, ("route", index, "to", number), target, schemes)
     for index, filters in document.raw("route", "filter", dict):
         for kind, specification in filters.items():
             place = ("route", index, "filter", kind)
@@ -136,6 +148,19 @@ def check_plugged(document: Document, manager: PluginManager) -> None:
             if isinstance(name, str) and name not in transforms:
                 text = f"no plugin has this transform{suggest(name, transforms)}"
                 document.problem(("route", index, "transform", number, "use"), text)
+
+
+def _check_target(document: Document, place: Place, target: str, schemes: Collection[str]) -> None:
+    """A route leads to an address, or to a URL that a plugin delivers to."""
+    scheme = scheme_of(target, schemes)
+    if scheme is None:
+        try:
+            parse_address(target)
+        except AddressError as error:
+            document.problem(place, str(error))
+    elif scheme not in schemes:
+        text = f"no plugin delivers to {scheme}: URLs{suggest(scheme, schemes)}"
+        document.problem(place, text)
 
 
 def check_queues(document: Document, queues: Queues, streams: Streams) -> None:

@@ -9,6 +9,7 @@ from .problems import Problem
 from .sections import (
     AdminSettings,
     AuthSettings,
+    EndpointSettings,
     HubSettings,
     LogSettings,
     PluginSettings,
@@ -31,6 +32,7 @@ class Config:
     admin: AdminSettings = field(default_factory=AdminSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
     plugins: PluginSettings = field(default_factory=PluginSettings)
+    endpoints: EndpointSettings = field(default_factory=EndpointSettings)
     users: tuple[UserSettings, ...] = ()
     roles: tuple[RoleSettings, ...] = ()
     routes: tuple[RouteSettings, ...] = ()

@@ -89,7 +89,7 @@ class _Reader:
         found = {name: self._check_section(spec) for name, spec in specs.items()}
         check_plugin_names(document, chosen, manager)
         check_users(document, found["users"], found["role"])
-        check_routes(document, found["route"])
+        check_routes(document, found["route"], manager)
         check_plugged(document, manager)
         check_queues(document, found["queue"], found["stream"])
         for problems in (document.problems, document.warnings):

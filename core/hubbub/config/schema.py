@@ -12,6 +12,7 @@ from hubbub.plugins import PluginManager
 from .sections import (
     AdminSettings,
     AuthSettings,
+    EndpointSettings,
     HubSettings,
     LogSettings,
     PluginSettings,
@@ -29,6 +30,7 @@ TABLES: Mapping[str, type[BaseModel]] = MappingProxyType(
         "admin": AdminSettings,
         "auth": AuthSettings,
         "plugins": PluginSettings,
+        "endpoints": EndpointSettings,
     }
 )
 """The tables of the core, by name."""

@@ -187,6 +187,44 @@ class PluginSettings(Section):
     )
 
 
+class EndpointSettings(Section):
+    """How messages are delivered to URLs, each subscription or route by itself."""
+
+    batch: Annotated[int, Unit("messages")] = Field(
+        default=10, ge=1, le=1_000, description="The most messages that are handed over at once."
+    )
+    concurrency: int = Field(
+        default=4, ge=1, le=1_000, description="Batches that are under way to one URL at once."
+    )
+    timeout: Duration = Field(
+        default=30.0, gt=0, description="Time in which a batch must have been taken."
+    )
+    first_pause: Duration = Field(
+        default=1.0,
+        gt=0,
+        description="Pause before what was not taken is tried again; doubled each time.",
+    )
+    longest_pause: Duration = Field(default=300.0, gt=0, description="The longest such pause.")
+    max_tries: int | None = Field(
+        default=50, ge=1, description="Tries after which a message is given up."
+    )
+    max_age: Duration | None = Field(
+        default=86_400.0, gt=0, description="Age at which a message is given up."
+    )
+    max_messages: Annotated[int, Unit("messages")] = Field(
+        default=100_000,
+        ge=1,
+        description="Messages that wait for one URL; above, the oldest are given up.",
+    )
+    max_bytes: Size = Field(
+        default=256 * 2**20, ge=1024, description="Bytes of them; the same holds above."
+    )
+    dead_letter: AddressText | None = Field(
+        default=None,
+        description="Address for messages that are given up; default: dropped and counted.",
+    )
+
+
 class RoleSettings(Section):
     """A set of permissions for several users."""
 
@@ -249,8 +287,9 @@ class RouteSettings(Section):
     name: str = Field(min_length=1, description="Its name, and the id of its subscriptions.")
     realm: str = Field(default=DEFAULT_REALM, min_length=1, description="Where it applies.")
     source: PatternText = Field(alias="from", description='Pattern of topics: "alarms/#".')
-    to: Annotated[list[AddressText], BeforeValidator(listed), Field(min_length=1)] = Field(
-        description='Addresses: topics, "$queue/NAME", "$stream/NAME".'
+    to: Annotated[list[str], BeforeValidator(listed), Field(min_length=1)] = Field(
+        description='Addresses: topics, "$queue/NAME", "$stream/NAME"; or URLs that a plugin '
+        "delivers to."
     )
     filter: dict[str, Any] | None = Field(
         default=None,

@@ -492,6 +492,13 @@ class Engine(ABC):
         """
 
     @abstractmethod
+    def ensure_queue(self, realm: str, name: str, settings: QueueSettings) -> Queue:
+        """Return the queue of this name, created with these settings if there is none.
+
+        At once, for names that nobody else makes; kept when `commit()` is.
+        """
+
+    @abstractmethod
     def find_queue(self, realm: str, name: str) -> Queue | None:
         """The queue of this name."""
 

@@ -161,6 +161,12 @@ class EmbeddedEngine(Engine):
         """Create a queue."""
         if (realm, name) in self._queues:
             raise ExistsError("queue", name)
+        return self.ensure_queue(realm, name, settings)
+
+    def ensure_queue(self, realm: str, name: str, settings: QueueSettings) -> Queue:
+        """Return the queue of this name, created with these settings if there is none."""
+        if (found := self._queues.get((realm, name))) is not None:
+            return found
         queue = self._add(self.next_id(), realm, name, settings)
         self._keep(queue)
         if settings.expires is not None:
