@@ -19,7 +19,7 @@ from hubbub.session import Session
 from hubbub_aws.context import Context
 from hubbub_aws.cors import Cors
 from hubbub_aws.errors import AwsError
-from hubbub_aws.hooks import AwsService, OperationFunction
+from hubbub_aws.hooks import AwsService, OperationFunction, Page
 from hubbub_aws.identity import Gatekeeper, accounts_of
 from hubbub_aws.messages import Request as AwsRequest
 from hubbub_aws.messages import Response as AwsResponse
@@ -43,6 +43,11 @@ class Endpoint:
         self._operations: dict[str, Mapping[str, OperationFunction]] = {
             each.service.name: each.operations for each in found
         }
+        self._unsigned = {each.service.name: each.unsigned for each in found}
+        self._pages: dict[str, Page] = {}
+        for each in found:
+            self._pages |= each.pages
+        self._nobody = Principal("unsigned", realms=(), permissions=())
         self._router = Router(
             [each.service for each in found],
             accounts=accounts_of(hub, settings),
@@ -82,6 +87,8 @@ class Endpoint:
                 return Response(403, body=b"Calls from this origin are not allowed.\n")
             if request.method == "OPTIONS":
                 return Response(200, self._cors.preflight(request, origin))
+        if request.method == "GET" and request.path in self._pages:
+            return await self._pages[request.path](request)
         answer = await self._answer(request)
         headers = answer.headers + self._cors.headers(origin) if origin else answer.headers
         return Response(answer.status, headers, answer.body)
@@ -102,7 +109,7 @@ class Endpoint:
                 raise too_large
             principal = self._gatekeeper.known(call, request.peer)
             if principal is None:
-                principal = await self._gatekeeper.admit(call, request.peer)
+                principal = await self._admit(call, request.peer)
             params = call.params()
             operation = self._find(call)
             context = Context(self, request, call, principal, request_id)
@@ -120,6 +127,16 @@ class Endpoint:
         if self._logs_access:
             self._log(request, call, answer, request_id)
         return answer
+
+    async def _admit(self, call: Call, peer: str) -> Principal:
+        service = call.service
+        if (
+            call.identity.access_key is None
+            and service is not None
+            and call.operation in self._unsigned[service.name]
+        ):
+            return self._nobody
+        return await self._gatekeeper.admit(call, peer)
 
     def _find(self, call: Call) -> OperationFunction:
         assert call.service is not None

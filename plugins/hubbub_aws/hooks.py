@@ -1,10 +1,11 @@
 """How AWS services join: the hook, and what a service brings."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from hubbub.hookspecs import hookspec
+from hubbub.http import Request, Response
 from hubbub_aws.context import Context
 from hubbub_aws.protocols import Params
 from hubbub_aws.services import Service
@@ -18,6 +19,9 @@ OperationFunction = Callable[[Context, Params], Awaitable[Params]]
 Raises `AwsError`; errors of the bus that it lets through become the AWS error that is nearest.
 """
 
+Page = Callable[[Request], Awaitable[Response]]
+"""Answers a GET of a path at the AWS endpoint that is no action of a service."""
+
 
 @dataclass(frozen=True, slots=True)
 class AwsService:
@@ -25,11 +29,16 @@ class AwsService:
 
     * `service`: its model and protocols; `operations`: a function for each action it serves.
     * `client`: makes a line to copy into a shell from the endpoint's URL.
+    * `unsigned`: actions that anybody may ask for without credentials, since a parameter (a token)
+      is proof enough. Their principal has no permissions.
+    * `pages`: what else is served with GET, by path.
     """
 
     service: Service
     operations: Mapping[str, OperationFunction]
     client: Callable[[str], str]
+    unsigned: frozenset[str] = frozenset()
+    pages: Mapping[str, Page] = field(default_factory=dict)
 
 
 class AwsHooks(Protocol):
