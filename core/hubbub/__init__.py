@@ -8,6 +8,7 @@ from .address import (
     AddressError,
     Kind,
     check_pattern,
+    escape_level,
     from_dotted,
     parse_address,
     pattern_from_dotted,
@@ -15,6 +16,7 @@ from .address import (
     queue_address,
     stream_address,
     to_dotted,
+    unescape_level,
 )
 from .app import Hub
 from .auth import (
@@ -202,6 +204,7 @@ __all__ = [
     "accept_websocket",
     "check_pattern",
     "compile_filter",
+    "escape_level",
     "from_dotted",
     "hookimpl",
     "hookspec",
@@ -212,4 +215,5 @@ __all__ = [
     "queue_address",
     "stream_address",
     "to_dotted",
+    "unescape_level",
 ]
