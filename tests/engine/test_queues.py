@@ -516,6 +516,23 @@ async def test_a_message_that_was_moved_repeats_no_other(harness: Harness) -> No
     assert bodies(await take(queue)) == ["a", "b"]
 
 
+async def test_a_receive_waits_for_a_group_to_open(harness: Harness) -> None:
+    queue = await harness.queue(fifo=True)
+    harness.send(queue, "a", "b", group="g")
+    (first,) = await take(queue, 1)
+    found: list[str] = []
+
+    async def wait() -> None:
+        found.extend(bodies(await take(queue, wait=10_000)))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not found
+        await queue.settle([first.receipt], Outcome.ACCEPT)
+    assert found == ["b"]
+
+
 async def test_peek_takes_nothing(harness: Harness) -> None:
     queue = await harness.queue()
     harness.send(queue, *"abc")

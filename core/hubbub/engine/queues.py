@@ -308,9 +308,10 @@ class MemoryQueue(Queue):
         if settings.max_in_flight is not None and self._in_flight >= settings.max_in_flight:
             raise RefusedError(f"{self._in_flight} messages of queue {self.name!r} are in flight")
         terms = ConsumerTerms(owner=owner, lease=settings.lease if lease is None else lease)
-        if not self._visible or self._line:
-            return await self._receive_in_line(limit, terms, wait)
-        return self._lease(self._take(limit), terms, None)
+        # What is visible may be of closed groups, or go to the dead letters when it is taken.
+        if self._visible and not self._line and (entries := self._take(limit)):
+            return self._lease(entries, terms, None)
+        return await self._receive_in_line(limit, terms, wait)
 
     async def _receive_in_line(self, limit: int, terms: ConsumerTerms, wait: int) -> list[Delivery]:
         """Take a turn among the consumers; the same line serves both fairly."""
