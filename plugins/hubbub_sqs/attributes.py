@@ -148,16 +148,19 @@ def with_policy(settings: QueueSettings, policy: str | None) -> QueueSettings:
     return msgspec.structs.replace(settings, labels=labels)
 
 
+def is_fifo(attributes: Mapping[str, str]) -> bool:
+    """Tell whether a new queue is to be FIFO: a standard queue has no such attribute at all."""
+    if "FifoQueue" not in attributes:
+        return False
+    if attributes["FifoQueue"].lower() != "true":
+        raise unknown_attribute("FifoQueue")
+    return True
+
+
 def new_settings(attributes: Mapping[str, str], find_target: FindTarget) -> QueueSettings:
     """Make the settings of a new queue. Raises `AwsError`."""
-    fifo = False
-    if "FifoQueue" in attributes:
-        # Only its absence makes a standard queue.
-        if attributes["FifoQueue"] != "true":
-            raise unknown_attribute("FifoQueue")
-        fifo = True
     blank = QueueSettings(
-        fifo=fifo,
+        fifo=is_fifo(attributes),
         lease=30_000,
         retention=345_600_000,
         max_message_bytes=MAX_MESSAGE + _SIZE_SLACK,

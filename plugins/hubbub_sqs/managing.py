@@ -14,6 +14,7 @@ from hubbub_sqs.attributes import (
     bad_target,
     change_settings,
     get_attributes,
+    is_fifo,
     new_settings,
     read_allow_policy,
     same_value,
@@ -112,7 +113,7 @@ class Managing:
         if present is not None:
             _compare(present, attributes)
             return url
-        check_name(name, fifo=attributes.get("FifoQueue") == "true")
+        check_name(name, fifo=is_fifo(attributes))
         check_tags(tags)
         if self._deleted.has((session.realm, name), self._clock.now()):
             raise AwsError(

@@ -64,6 +64,9 @@ class Receiving:
         if not deliveries:
             return {}
         session, settings = queue.session, queue.settings
+        if (settings.lease if visibility is None else visibility) == 0:
+            for each in deliveries:  # visible again before anybody can ask
+                await session.extend(each.receipt, 0)
         receiver = Receiver(
             wanted,
             self._clock.now(),
