@@ -9,7 +9,14 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
-from .address import Address, AddressError, Kind, check_pattern, parse_address
+from .address import (
+    Address,
+    AddressError,
+    Kind,
+    check_pattern,
+    parse_address,
+    queue_address,
+)
 from .clock import Clock
 from .engine.contract import Commit, Document, Engine, Enqueued, Queue, Stream
 from .engine.queues import DONE
@@ -140,6 +147,7 @@ class _Realm:
         self.retained: TopicMap[Message] = TopicMap()
         self.by_id: dict[str, Subscription] = {}
         self.by_target: dict[str, dict[str, Subscription]] = {}
+        self.watchers: list[Callable[[Subscription], None]] = []
 
 
 class Bus:
@@ -168,6 +176,7 @@ class Bus:
         """Delivers to targets that are URLs; the hub sets it."""
         engine.dead_letter = self._bury
         engine.report = report
+        engine.retired = self._retired
 
     async def load(self) -> None:
         """Take back the subscriptions and retained messages that the engine kept."""
@@ -390,9 +399,22 @@ class Bus:
             del peers[id_]
             if not peers:
                 del where.by_target[subscription.target]
+            for ended in tuple(where.watchers):
+                ended(subscription)
         if subscription.durable:
             self.engine.drop(_SUBSCRIPTIONS, realm, id_)
         return subscription
+
+    def _retired(self, queue: Queue) -> None:
+        """Let the subscriptions that lead to a queue end with it."""
+        for subscription in self.subscriptions(queue.realm, str(queue_address(queue.name))):
+            self.unsubscribe(queue.realm, subscription.id)
+
+    def watch(self, realm: str, ended: Callable[[Subscription], None]) -> Callable[[], None]:
+        """Call back when a subscription to an address ends; returns what to call to end it."""
+        watchers = self._realm(realm).watchers
+        watchers.append(ended)
+        return lambda: watchers.remove(ended)
 
     def subscriptions(self, realm: str, target: str | None = None) -> list[Subscription]:
         """Return the subscriptions of a realm, or those to one target."""
@@ -483,7 +505,7 @@ class Bus:
         if target is None or _circles(message, queue.name, reason):
             self.lost(reason, 1, f"$queue/{queue.name}")
             return DONE
-        death = Death(queue.name, reason, message.address, self.clock.now())
+        death = Death(queue.name, reason, message.address, self.clock.now(), scope=message.scope)
         copy = msgspec.structs.replace(
             message, id=self.engine.next_id(), address=target, scope=None, retain=False,
             origin_id=message.identity, deaths=_with_death(message.deaths, death),

@@ -32,7 +32,8 @@ class Death(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One passage through a dead-letter address: where from, why and how often.
 
     `reason` is "rejected", "expired", "maxlen" or "delivery_limit", RabbitMQ's words for them.
-    `time` is in milliseconds since the epoch.
+    `time` is in milliseconds since the epoch. `address` and `scope` are what the message was
+    published to, as in `Message`.
     """
 
     queue: str
@@ -40,6 +41,7 @@ class Death(msgspec.Struct, frozen=True, gc=False, array_like=True):
     address: str
     time: int
     count: int = 1
+    scope: str | None = None
 
 
 class Message(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):

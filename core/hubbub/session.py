@@ -295,6 +295,24 @@ class Session:
         """
         return self._queue(name, "publish").enqueue(messages)
 
+    def forward(self, messages: Sequence[Message]) -> Publication:
+        """Publish copies of messages that the bus has seen, each to the address it names now.
+
+        They keep their ids, so a queue that they reach by two ways has them once. The caller
+        counts `hops` up.
+
+        Raises:
+            UnavailableError: the store takes nothing durable now.
+        """
+        refused = {
+            index: error
+            for index, message in enumerate(messages)
+            if (error := self._vet(message.address)) is not None
+        }
+        if refused:
+            return self._publish_some(messages, refused)
+        return self._bus.publish(self.realm, messages)
+
     def new_id(self) -> int:
         """Return an id for a message that is made from another one."""
         return self._engine.next_id()
@@ -352,6 +370,13 @@ class Session:
         """Return the subscriptions of the realm, or those to one target."""
         return self._bus.subscriptions(self.realm, target)
 
+    def watch_subscriptions(self, ended: Callable[[Subscription], None]) -> Callable[[], None]:
+        """Have a function called for each subscription to an address that ends, whoever ends it.
+
+        Returns what to call to hear no more.
+        """
+        return self._bus.watch(self.realm, ended)
+
     def retained(self, pattern: str) -> list[Message]:
         """Return the retained messages that a pattern matches."""
         self._demand("subscribe", pattern)
@@ -408,17 +433,20 @@ class Session:
 
     async def receive(
         self, name: str, limit: int = 1, *, owner: str | None = None,
-        lease: int | None = None, wait: int = 0,
+        lease: int | None = None, wait: int = 0, held: bool = False,
     ) -> list[Delivery]:  # fmt: skip
         """Lease up to `limit` messages of a queue, waiting up to `wait` ms for the first.
 
-        `lease` in ms; None takes the queue's. A cancelled call leases nothing.
+        `lease` in ms; None takes the queue's; `held`: until settled, or the owner is released. A
+        cancelled call leases nothing.
 
         Raises:
             NotFoundError, DeniedError, RefusedError (too many in flight).
         """
         queue = self._queue(name, "consume")
-        deliveries = await queue.receive(limit, owner=owner or self.client, lease=lease, wait=wait)
+        deliveries = await queue.receive(
+            limit, owner=owner or self.client, lease=lease, wait=wait, held=held
+        )
         if deliveries:
             self._delivered(deliveries)
         return deliveries

@@ -271,11 +271,18 @@ class Queue(ABC):
 
     @abstractmethod
     async def receive(
-        self, limit: int, *, owner: str, lease: int | None = None, wait: int = 0
+        self,
+        limit: int,
+        *,
+        owner: str,
+        lease: int | None = None,
+        wait: int = 0,
+        held: bool = False,
     ) -> list[Delivery]:
         """Lease up to `limit` messages, waiting up to `wait` ms for the first.
 
-        `lease` in ms; None takes the queue's. A cancelled call leases nothing.
+        `lease` in ms; None takes the queue's. With `held` it has no end: until it is settled or
+        its owner leaves. A cancelled call leases nothing.
 
         Raises:
             RefusedError: too many messages are in flight.
@@ -456,6 +463,8 @@ class Engine(ABC):
     """Set by the bus."""
     report: Callable[[Exception], None]
     """Set by the bus; told of exceptions in functions that plugins gave."""
+    retired: Callable[[Queue], None]
+    """Set by the bus; told of queues that are no more, whoever deleted them."""
 
     @abstractmethod
     def running(self) -> AbstractAsyncContextManager[None]:

@@ -68,6 +68,7 @@ class EmbeddedEngine(Engine):
         self._room = trio.Event()
         self._last_id = 0
         self._last_token = 0
+        self.retired = lambda queue: None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -221,6 +222,7 @@ class EmbeddedEngine(Engine):
         if queue.settings.durable:
             self.journal.drop_queue(queue.number)
             self.journal.drop(_QUEUES, queue.realm, queue.name)
+        self.retired(queue)
 
     def bury(self, queue: MemoryQueue, message: Message, receives: int, reason: str) -> None:
         """Hand a message that the queue gives up to its dead-letter address."""

@@ -299,7 +299,13 @@ class MemoryQueue(Queue):
     # going out
 
     async def receive(
-        self, limit: int, *, owner: str, lease: int | None = None, wait: int = 0
+        self,
+        limit: int,
+        *,
+        owner: str,
+        lease: int | None = None,
+        wait: int = 0,
+        held: bool = False,
     ) -> list[Delivery]:
         """Lease up to `limit` messages, waiting up to `wait` ms for the first."""
         self._check()
@@ -307,7 +313,8 @@ class MemoryQueue(Queue):
         self.last_used = self._host.clock.now()
         if settings.max_in_flight is not None and self._in_flight >= settings.max_in_flight:
             raise RefusedError(f"{self._in_flight} messages of queue {self.name!r} are in flight")
-        terms = ConsumerTerms(owner=owner, lease=settings.lease if lease is None else lease)
+        timed = settings.lease if lease is None else lease
+        terms = ConsumerTerms(owner=owner, lease=None if held else timed)
         # What is visible may be of closed groups, or go to the dead letters when it is taken.
         if self._visible and not self._line and (entries := self._take(limit)):
             return self._lease(entries, terms, None)
