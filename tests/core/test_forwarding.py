@@ -12,6 +12,8 @@ from hubbub import (
     Subscription,
 )
 
+from .hubs import make_hub, session_of
+
 
 async def test_a_forwarded_copy_is_in_a_queue_once() -> None:
     hub = make_hub()
