@@ -2,9 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from hubbub.auth import Principal
-from hubbub.http import Request
-from hubbub.session import Session
+from hubbub import Principal, Request, Session
 from hubbub_aws.routing import Call
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ somebody who runs them. So a request that names an origin is served only if the 
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from hubbub.http import Request
+from hubbub import Request
 
 _EXPOSED = "x-amzn-RequestId,x-amzn-query-error,x-amzn-ErrorType,Date"
 _ALLOWED = (

@@ -5,17 +5,20 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from hubbub.auth import BusyError, Principal
-from hubbub.errors import (
+from hubbub import (
+    BusyError,
     DeniedError,
     ExistsError,
+    HttpError,
     HubbubError,
     NotFoundError,
+    Principal,
     RefusedError,
+    Request,
+    Response,
+    Session,
     UnavailableError,
 )
-from hubbub.http import HttpError, Request, Response
-from hubbub.session import Session
 from hubbub_aws.context import Context
 from hubbub_aws.cors import Cors
 from hubbub_aws.errors import AwsError
@@ -27,7 +30,7 @@ from hubbub_aws.routing import Call, Router
 from hubbub_aws.settings import AwsSettings
 
 if TYPE_CHECKING:
-    from hubbub.app import Hub
+    from hubbub import Hub
 
 MAX_SESSIONS = 1024
 """Sessions that are kept for further requests: principals times realms times services."""

@@ -4,14 +4,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from hubbub.hookspecs import hookspec
-from hubbub.http import Request, Response
+from hubbub import Request, Response, hookspec
 from hubbub_aws.context import Context
 from hubbub_aws.protocols import Params
 from hubbub_aws.services import Service
 
 if TYPE_CHECKING:
-    from hubbub.app import Hub
+    from hubbub import Hub
 
 OperationFunction = Callable[[Context, Params], Awaitable[Params]]
 """Carries out one action: from its parameters to its result, whatever the protocol.

@@ -2,19 +2,19 @@
 
 from typing import TYPE_CHECKING
 
-from hubbub.auth import AccessKey, Anonymous, Principal
-from hubbub.engine.contract import DEFAULT_REALM
-from hubbub.hookspecs import Hooks
+import trio
+
+from hubbub import DEFAULT_REALM, AccessKey, Anonymous, Principal
 from hubbub_aws.errors import AwsError
 from hubbub_aws.routing import Call
 from hubbub_aws.settings import AwsSettings
 from hubbub_aws.sigv4 import Credentials, verify
 
 if TYPE_CHECKING:
-    from hubbub.app import Hub
+    from hubbub import Hub
 
 PROTOCOL = "aws"
-_REMEMBERED_PEERS = 4096
+_REMEMBERED = 4096
 
 
 def accounts_of(hub: "Hub", settings: AwsSettings) -> dict[str, str]:
@@ -39,18 +39,19 @@ class Gatekeeper:
     def __init__(self, hub: "Hub", settings: AwsSettings) -> None:
         self._hub = hub
         self._verify = settings.auth == "verify"
-        self._keys = {key.id for user in hub.config.users for key in user.access_keys}
-        self._plugins = hub.manager.has_implementations(Hooks.hubbub_authenticate)
-        self._anonymous: dict[str, Principal | None] = {}
+        self._life = hub.config.auth.decision_ttl
+        self._strangers: dict[tuple[str | None, str], tuple[Principal, float]] = {}
+        """Keys that nobody knows, by where they come from, and until when that is believed."""
 
     def known(self, call: Call, peer: str) -> Principal | None:
-        """Return the principal of a request that needs no look at its signature, if it is known.
+        """Return the principal of a request whose signature nobody can check, if it is known.
 
         The short way for most requests; `admit` is the long one.
         """
-        if self._verify or self._plugins or call.identity.access_key in self._keys:
+        found = self._strangers.get((call.identity.access_key, peer.rpartition(":")[0]))
+        if found is None or found[1] < trio.current_time():
             return None
-        return self._anonymous.get(peer.rpartition(":")[0])
+        return found[0]
 
     async def admit(self, call: Call, peer: str) -> Principal:
         """Return who sent a request.
@@ -67,10 +68,10 @@ class Gatekeeper:
         if not self._verify:
             principal = await self._hub.authenticate(Anonymous(peer=peer, protocol=PROTOCOL))
             if principal is not None:
-                if len(self._anonymous) >= _REMEMBERED_PEERS:
-                    self._anonymous.clear()
-                if not self._plugins:
-                    self._anonymous[peer.rpartition(":")[0]] = principal
+                if len(self._strangers) >= _REMEMBERED:
+                    self._strangers.clear()
+                until = trio.current_time() + self._life
+                self._strangers[key, peer.rpartition(":")[0]] = (principal, until)
                 return principal
         if key is None:
             raise AwsError(

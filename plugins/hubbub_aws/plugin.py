@@ -5,15 +5,21 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from hubbub.hookspecs import ConfigSection, Endpoint, Server, hookimpl
-from hubbub.http import HttpServer, HttpSettings
-from hubbub.server import Address
+from hubbub import (
+    ConfigSection,
+    Endpoint,
+    HttpServer,
+    HttpSettings,
+    Server,
+    SocketAddress,
+    hookimpl,
+)
 from hubbub_aws.endpoint import Endpoint as AwsEndpoint
 from hubbub_aws.hooks import AwsHooks, AwsService
 from hubbub_aws.settings import AwsSettings
 
 if TYPE_CHECKING:
-    from hubbub.app import Hub
+    from hubbub import Hub
 
 
 class AwsPlugin:
@@ -53,7 +59,7 @@ async def _serve(
     scheme = "https" if settings.listener.tls else "http"
     names = ", ".join(each.service.name.upper() for each in services)
 
-    def describe(address: Address) -> Endpoint:
+    def describe(address: SocketAddress) -> Endpoint:
         url = f"{scheme}://{address}"
         return Endpoint(names, url, services[0].client(url))
 

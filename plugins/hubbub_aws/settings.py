@@ -6,9 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from hubbub.config import Section, Size
-from hubbub.engine.contract import DEFAULT_REALM
-from hubbub.server import ListenerSettings
+from hubbub import DEFAULT_REALM, ListenerSettings, Section, Size
 from hubbub_aws.routing import DEFAULT_ACCOUNT, DEFAULT_REGION
 
 _ACCOUNT = re.compile(r"[0-9]{12}")

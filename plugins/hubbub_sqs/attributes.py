@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from hubbub.engine.contract import QueueSettings
+from hubbub import QueueSettings
 from hubbub_aws import AwsError
 from hubbub_sqs.errors import invalid_attribute, invalid_parameter, unknown_attribute
 

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hubbub.errors import ExistsError
-from hubbub.session import QueueInfo, Session
+from hubbub import ExistsError, QueueInfo, Session
 from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params
 from hubbub_sqs.attributes import (
@@ -34,7 +33,7 @@ from hubbub_sqs.settings import SqsSettings
 from hubbub_sqs.tagging import check_tags
 
 if TYPE_CHECKING:
-    from hubbub.app import Hub
+    from hubbub import Hub
 
 PURGE_INTERVAL = 60_000
 _MAX_REMEMBERED = 10_000

@@ -14,27 +14,23 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from hubbub.address import AddressError, Kind, parse_address
-from hubbub.engine.contract import Delivery
-from hubbub.message import HeaderValue, Message, Wire
+from hubbub import AddressError, Delivery, HeaderValue, Kind, Message, Wire, parse_address
 from hubbub_aws import AwsError
-from hubbub_aws.protocols import Params
-from hubbub_sqs.errors import invalid_parameter, invalid_value, missing_parameter
-from hubbub_sqs.queues import Place, parse_url
-from hubbub_sqs.receipts import make_handle
-from hubbub_sqs.typed import (
-    INVALID_CHARACTERS,
+from hubbub_aws.attributes import (
     Attribute,
     Note,
-    digest,
     from_header,
     is_name,
     is_text,
     note_for,
-    read_attribute,
     restore,
     to_header,
 )
+from hubbub_aws.protocols import Params
+from hubbub_sqs.errors import invalid_parameter, invalid_value, missing_parameter
+from hubbub_sqs.message_attributes import INVALID_CHARACTERS, digest, read_attribute
+from hubbub_sqs.queues import Place, parse_url
+from hubbub_sqs.receipts import make_handle
 
 WIRE = "sqs"
 MAX_ATTRIBUTES = 10

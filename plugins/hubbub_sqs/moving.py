@@ -17,13 +17,20 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from hubbub.address import queue_address
-from hubbub.auth import EVERYTHING, Principal
-from hubbub.engine.contract import Outcome, Receipt
-from hubbub.errors import DeniedError, HubbubError, NotFoundError, UnavailableError
-from hubbub.hookspecs import Endpoint, Server
-from hubbub.message import Message
-from hubbub.session import Session
+from hubbub import (
+    DeniedError,
+    Endpoint,
+    HubbubError,
+    Message,
+    NotFoundError,
+    Outcome,
+    Principal,
+    Receipt,
+    Server,
+    Session,
+    UnavailableError,
+    queue_address,
+)
 from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params
 from hubbub_sqs.errors import (
@@ -35,7 +42,7 @@ from hubbub_sqs.errors import (
 from hubbub_sqs.queues import Located, locate_arn
 
 if TYPE_CHECKING:
-    from hubbub.app import Hub
+    from hubbub import Hub
 
 NAMESPACE = "sqs.move-task"
 PROTOCOL = "sqs-move"
@@ -117,7 +124,7 @@ class Moving:
 
     def __init__(self, hub: "Hub") -> None:
         self._hub = hub
-        self._principal = Principal("sqs", realms=(EVERYTHING,))
+        self._principal = Principal("sqs", realms=("*",))
         self._tasks: dict[str, Task] = {}
         self._cancelled: dict[str, trio.Event] = {}
         self._nursery: trio.Nursery | None = None

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from hubbub.hookspecs import ConfigSection, Server, hookimpl
+from hubbub import ConfigSection, Server, hookimpl
 from hubbub_aws import AwsService
 from hubbub_aws.models import load_model
 from hubbub_aws.services import Service
@@ -16,7 +16,7 @@ from hubbub_sqs.settings import SqsSettings
 from hubbub_sqs.settling import Settling
 
 if TYPE_CHECKING:
-    from hubbub.app import Hub
+    from hubbub import Hub
 
 ERROR_NAMESPACE = "com.amazonaws.sqs"
 

@@ -5,9 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
-from hubbub.address import AddressError, queue_address
-from hubbub.engine.contract import QueueSettings
-from hubbub.session import QueueInfo, Session
+from hubbub import AddressError, QueueInfo, QueueSettings, Session, queue_address
 from hubbub_aws import AwsError, Context
 from hubbub_aws.arns import Arn, make_arn
 from hubbub_aws.protocols import Params

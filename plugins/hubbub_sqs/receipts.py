@@ -6,7 +6,7 @@ from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from typing import NamedTuple
 
-from hubbub.engine.contract import Receipt
+from hubbub import Receipt
 from hubbub_aws import AwsError
 
 _VERSION = b"\x01\x01\x01"  # "AQEB", as AWS's handles begin

@@ -4,8 +4,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from hubbub.engine.contract import Delivery, Outcome
-from hubbub.errors import NotFoundError, RefusedError
+from hubbub import Delivery, NotFoundError, Outcome, RefusedError
 from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params
 from hubbub_sqs.attributes import MAX_VISIBILITY, wait_time
@@ -14,7 +13,7 @@ from hubbub_sqs.messages import Receiver, Wanted, check_group, read_names, write
 from hubbub_sqs.queues import Located, locate, queue_arn, queue_url
 
 if TYPE_CHECKING:
-    from hubbub.app import Hub
+    from hubbub import Hub
 
 ATTEMPT_LIFE = 300_000
 """How long a ReceiveRequestAttemptId gives the same messages again, in milliseconds."""

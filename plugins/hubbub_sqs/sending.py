@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from hubbub.bus import Publication
-from hubbub.errors import DeniedError, HubbubError, NotFoundError, RefusedError
+from hubbub import DeniedError, HubbubError, NotFoundError, Publication, RefusedError
 from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params
 from hubbub_sqs.attributes import MAX_MESSAGE, get_attributes

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from hubbub.config import Duration, Section
+from hubbub import Duration, Section
 
 
 class SqsSettings(Section):

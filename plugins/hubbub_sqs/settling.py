@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from hubbub.engine.contract import Receipt
-from hubbub.errors import DeniedError
+from hubbub import DeniedError, Receipt
 from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params
 from hubbub_sqs.attributes import MAX_VISIBILITY
@@ -15,7 +14,7 @@ from hubbub_sqs.receipts import Handle, read_handle
 from hubbub_sqs.receiving import check_visibility
 
 if TYPE_CHECKING:
-    from hubbub.app import Hub
+    from hubbub import Hub
 
 _EXPIRED = "The receipt handle has expired."
 _UNAVAILABLE = "Message does not exist or is not available for visibility timeout change."

@@ -116,7 +116,7 @@ def test_back_to_where_they_came_from(sqs: "SQSClient", make_queue: Callable[...
     handle = sqs.start_message_move_task(SourceArn=dead)["TaskHandle"]
     content = json.loads(base64.b64decode(handle))
     assert content["sourceArn"] == dead
-    assert uuid.UUID(content["taskId"])
+    assert str(uuid.UUID(content["taskId"])) == content["taskId"]
     found = drain(sqs, source, 12)
     assert sorted(int(each["Body"]) for each in found) == list(range(12))
     assert bodies(drain(sqs, other, 1)) == ["other"]

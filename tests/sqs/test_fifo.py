@@ -224,7 +224,7 @@ def test_duplicates_in_a_batch(sqs: "SQSClient", fifo: str) -> None:
 def test_an_attempt_gets_the_same_messages_again(hub: SqsHub, sqs: "SQSClient", fifo: str) -> None:
     for body in "abc":
         send(sqs, fifo, body)
-    options = {"ReceiveRequestAttemptId": "try", "VisibilityTimeout": 20}
+    options: Any = {"ReceiveRequestAttemptId": "try", "VisibilityTimeout": 20}
     first = receive(sqs, fifo, 2, **options)
     hub.jump(15)
     second = receive(sqs, fifo, 2, **options)
@@ -243,7 +243,7 @@ def test_an_attempt_is_remembered_for_five_minutes(
     hub: SqsHub, sqs: "SQSClient", fifo: str
 ) -> None:
     send(sqs, fifo, "a")
-    options = {"ReceiveRequestAttemptId": "try", "VisibilityTimeout": 1000}
+    options: Any = {"ReceiveRequestAttemptId": "try", "VisibilityTimeout": 1000}
     assert len(receive(sqs, fifo, **options)) == 1
     hub.jump(301)
     assert receive(sqs, fifo, **options) == []

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubbub_sqs.typed import Attribute, digest
+from hubbub_aws.attributes import Attribute
+from hubbub_sqs.message_attributes import digest
 
 from .conftest import SqsHub
 from .helpers import attributes, bodies, counts, receive, refused
@@ -35,7 +36,7 @@ def blob(value: bytes, kind: str = "Binary") -> Any:
     "body", ["hello", "ünïcödé 🎉 \U0010ffff", "tab\tline\nreturn\r", "<&>\"'", " ", "x" * LIMIT]
 )
 def test_bodies(sqs: "SQSClient", queue: str, body: str) -> None:
-    sent = sqs.send_message(QueueUrl=queue, MessageBody=body)
+    sent: Any = sqs.send_message(QueueUrl=queue, MessageBody=body)
     md5 = hashlib.md5(body.encode()).hexdigest()
     assert sent["MD5OfMessageBody"] == md5
     (found,) = receive(sqs, queue)
@@ -100,7 +101,7 @@ def test_attributes_come_back_as_they_were_sent(sqs: "SQSClient", queue: str) ->
         "picture": blob(b"png", "Binary.png"),
         "list": text("[1, 2]", "String.Array"),
     }
-    sent = sqs.send_message(QueueUrl=queue, MessageBody="x", MessageAttributes=sent_attributes)
+    sent: Any = sqs.send_message(QueueUrl=queue, MessageBody="x", MessageAttributes=sent_attributes)
     (found,) = receive(sqs, queue)
     assert found["MessageAttributes"] == sent_attributes
     assert found["MD5OfMessageAttributes"] == sent["MD5OfMessageAttributes"]
@@ -207,7 +208,7 @@ def test_only_the_system_attributes_asked_for(sqs: "SQSClient", queue: str) -> N
 
 def test_trace_header(sqs: "SQSClient", queue: str) -> None:
     trace = "Root=1-5759e988-bd862e3fe1be46a994272793"
-    sent = sqs.send_message(
+    sent: Any = sqs.send_message(
         QueueUrl=queue, MessageBody="x", MessageSystemAttributes={"AWSTraceHeader": text(trace)}
     )
     assert "MD5OfMessageAttributes" not in sent
@@ -415,14 +416,14 @@ def test_batches(sqs: "SQSClient", queue: str) -> None:
         {"Id": f"id-{n}_{n}", "MessageBody": str(n), "MessageAttributes": {"n": text(str(n))}}
         for n in range(10)
     ]
-    sent = sqs.send_message_batch(QueueUrl=queue, Entries=entries)
+    sent: Any = sqs.send_message_batch(QueueUrl=queue, Entries=entries)
     assert "Failed" not in sent
     assert [each["Id"] for each in sent["Successful"]] == [each["Id"] for each in entries]
     found = receive(sqs, queue)
     assert [each["MessageId"] for each in found] == [
         each["MessageId"] for each in sent["Successful"]
     ]
-    changed = sqs.change_message_visibility_batch(
+    changed: Any = sqs.change_message_visibility_batch(
         QueueUrl=queue,
         Entries=[
             {"Id": each["Body"], "ReceiptHandle": each["ReceiptHandle"], "VisibilityTimeout": 60}
@@ -462,7 +463,7 @@ def test_entries_fail_alone(sqs: "SQSClient", queue: str) -> None:
     )
     assert [each["Id"] for each in deleted["Successful"]] == ["good"]
     assert [each["Code"] for each in deleted["Failed"]] == ["ReceiptHandleIsInvalid"]
-    changed = sqs.change_message_visibility_batch(
+    changed: Any = sqs.change_message_visibility_batch(
         QueueUrl=queue,
         Entries=[
             {"Id": "gone", "ReceiptHandle": found["ReceiptHandle"], "VisibilityTimeout": 1},
