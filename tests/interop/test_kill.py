@@ -76,7 +76,7 @@ def test_nothing_confirmed_is_lost(tmp_path: Path) -> None:
 def test_sessions_retained_messages_and_leases_survive(tmp_path: Path) -> None:
     with HubProcess(tmp_path, CONFIG) as hub:
         client = MqttClient(hub, "device", clean=False, manual=True)
-        client.subscribe("news/#", 2)
+        client.subscribe("news/#")
         with mqtt(hub, "editor") as editor:
             editor.publish("news/kept", b"retained", retain=True)
             editor.publish("news/one", b"1", 1)
@@ -93,7 +93,10 @@ def test_sessions_retained_messages_and_leases_survive(tmp_path: Path) -> None:
             assert late.next().payload == b"retained"
         again = MqttClient(hub, "device", clean=False)
         assert again.flags.session_present
+        # The acknowledgement of the first may have been on its way to the disk.
         bodies = {again.next().payload, again.next().payload}
+        if b"retained" in bodies:
+            bodies = bodies - {b"retained"} | {again.next().payload}
         assert bodies == {b"1", b"2"}
         again.close()
 

@@ -34,6 +34,7 @@ class HubProcess:
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[str] | None = None
         self._endpoints: dict[str, str] = {}
+        self._reader: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -67,7 +68,8 @@ class HubProcess:
         if not self._endpoints:
             raise RuntimeError(f"hubbub ended with {self._end(signal.SIGKILL)}")
         # Read on, so that the process never waits for a reader.
-        threading.Thread(target=self._process.stdout.read, daemon=True).start()
+        self._reader = threading.Thread(target=self._process.stdout.read, daemon=True)
+        self._reader.start()
 
     def url(self, protocol: str) -> str:
         """Where a protocol is served, such as "http://127.0.0.1:40001"."""
@@ -95,8 +97,10 @@ class HubProcess:
         assert self._process is not None
         process, self._process = self._process, None
         process.send_signal(number)
-        with _deadline(process):
-            return process.wait()
+        with _deadline(process), process:  # which waits, and closes its output
+            if self._reader is not None:
+                self._reader.join()
+        return process.returncode
 
 
 @contextmanager
