@@ -16,7 +16,7 @@ BUILT_ON_AWS = {"hubbub_sqs", "hubbub_sns", "hubbub_kinesis"}
 SANS_IO = {
     "hubbub_mqtt": {"aliases", "decode", "encode", "events", "inflight", "packets", "properties",
                     "protocol", "reasons", "topics", "wire"},
-    "hubbub_aws": {"arns", "errors", "messages", "models", "routing", "services", "shapes",
+    "hubbub_aws": {"arns", "errors", "eventstream", "messages", "models", "routing", "services", "shapes",
                    "sigv4", "timestamps", "validation"},
     "hubbub_stomp": {"decode", "encode", "errors", "events", "frames", "protocol", "selectors"},
 }  # fmt: skip

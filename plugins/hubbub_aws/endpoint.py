@@ -94,7 +94,8 @@ class Endpoint:
             return await self._pages[request.path](request)
         answer = await self._answer(request)
         headers = answer.headers + self._cors.headers(origin) if origin else answer.headers
-        return Response(answer.status, headers, answer.body)
+        body = answer.body if answer.events is None else answer.events
+        return Response(answer.status, headers, body)
 
     async def _answer(self, request: Request) -> AwsResponse:
         request_id = str(uuid.uuid4())

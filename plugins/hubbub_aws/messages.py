@@ -1,7 +1,7 @@
 """One HTTP request and response, as the AWS protocols see them."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, Iterable
 from typing import NamedTuple
 
 
@@ -39,11 +39,15 @@ class Request:
 
 
 class Response(NamedTuple):
-    """An answer. ``Content-Length``, ``Date`` and the like are the HTTP server's."""
+    """An answer. ``Content-Length``, ``Date`` and the like are the HTTP server's.
+
+    ``events``: the messages of a stream, in place of the body.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    events: AsyncIterable[bytes] | None = None
 
 
 def new_request_id() -> str:

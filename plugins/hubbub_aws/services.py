@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from hubbub_aws.errors import AwsError, ErrorTable, ErrorTraits
+from hubbub_aws.eventstream import CONTENT_TYPE, EventWriter, find_stream
 from hubbub_aws.messages import Response
 from hubbub_aws.models import Operation, QueryShapes, ServiceModel
 from hubbub_aws.protocols import (
@@ -32,11 +33,12 @@ class ProtocolName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One operation in one protocol, compiled."""
+    """One operation in one protocol, compiled. `events`: where its result has a stream of them."""
 
     operation: Operation
     parse: Parse
     serialize: Serialize
+    events: EventWriter | None
 
 
 class Service:
@@ -97,7 +99,9 @@ class Service:
                 return None
             found = self._model_of(protocol).operation(operation)
             codec = self.codec(protocol)
-            binding = Binding(found, codec.parser(found), codec.serializer(found))
+            stream = find_stream(found.output)
+            writer = stream and EventWriter(codec, found, stream, self.errors)
+            binding = Binding(found, codec.parser(found), codec.serializer(found), writer)
             self._bindings[key] = binding
         return binding
 
@@ -124,6 +128,9 @@ class Service:
         self, protocol: ProtocolName, binding: Binding, result: Params, request_id: str
     ) -> Response:
         """The response to a request that succeeded."""
+        if binding.events is not None:
+            headers = ((self.request_id_header, request_id), ("Content-Type", CONTENT_TYPE))
+            return Response(200, headers, b"", binding.events.write(result, request_id))
         body = binding.serialize(result, request_id)
         return Response(200, self._headers(protocol, body, request_id), body)
 

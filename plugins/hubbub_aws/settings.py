@@ -77,7 +77,7 @@ class AwsSettings(Section):
         "all origins. Calls from pages of other origins are refused.",
     )
     max_request_bytes: Size = Field(
-        default=10_000_000, ge=100_000, description="The largest request body."
+        default=15_000_000, ge=100_000, description="The largest request body."
     )
 
     def realm(self, account: str, region: str) -> str:
