@@ -1,0 +1,191 @@
+"""Destinations: how STOMP spells the addresses of the bus, as RabbitMQ and ActiveMQ have it.
+
+======================  ===========================================================
+`/queue/N`, `N`         the queue N, created when needed
+`/amq/queue/N`          the queue N, which must exist
+`/topic/a.b`            the topic a/b
+`/exchange/E/key`       the topic of that key under E, in the scope of the exchange E
+`/temp-queue/N`         in `reply-to` alone: a queue of the connection's own
+`/reply-queue/N`        the queue that a `/temp-queue/` of somebody stands for
+`/stream/N`, `…/KEY`    the stream N, with a partition key
+======================  ===========================================================
+
+ActiveMQ's spelling without the first slash means the same. `%2F` stands for a slash inside a name,
+as in RabbitMQ; text that looks like that is spelled `%252F`. A slash as it is, which RabbitMQ
+refuses in names, is taken for one, as in ActiveMQ.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from hubbub import (
+    Address,
+    AddressError,
+    Kind,
+    escape_level,
+    from_dotted,
+    parse_address,
+    pattern_from_dotted,
+    queue_address,
+    stream_address,
+    to_dotted,
+    unescape_level,
+)
+
+from .errors import StompError
+
+REPLY_PREFIX: Final = "stomp.reply."
+"""The queues behind `/temp-queue/` have names that start so."""
+
+VALID: Final = "/temp-queue, /exchange, /topic, /queue, /amq/queue, /reply-queue/"
+"""RabbitMQ's list of what there is, for its error."""
+
+_SLASH: Final = re.compile(r"/|%(?:25)*2F")
+
+
+class Place(Enum):
+    """What a destination leads to."""
+
+    QUEUE = "queue"
+    EXISTING_QUEUE = "amq/queue"
+    TOPIC = "topic"
+    EXCHANGE = "exchange"
+    TEMP_QUEUE = "temp-queue"
+    REPLY_QUEUE = "reply-queue"
+    STREAM = "stream"
+
+
+class Destination(msgspec.Struct, frozen=True):
+    """A parsed destination.
+
+    `name` is the queue's, the exchange's or the stream's; `key` the topic, the routing key or the
+    partition key as it was written, None if there is none.
+    """
+
+    text: str
+    place: Place
+    name: str
+    key: str | None = None
+
+    def address(self) -> str:
+        """Return the address to publish to.
+
+        Raises:
+            AddressError: there is no such address.
+        """
+        match self.place:
+            case Place.TOPIC:
+                topic = from_dotted(self.key or "", rooted=True)
+                if not topic:
+                    raise AddressError("the name of a topic can't be empty")
+                return topic
+            case Place.EXCHANGE:
+                return f"{escape_level(self.name, rooted=True)}/{from_dotted(self.key or '')}"
+            case Place.STREAM:
+                return str(stream_address(self.name, self.key))
+            case _:
+                return str(queue_address(self.name))
+
+    def pattern(self) -> str:
+        """Return the pattern of topics to subscribe to; only for TOPIC and EXCHANGE."""
+        if self.place is Place.TOPIC:
+            return pattern_from_dotted(self.key or "", rooted=True)
+        exchange = escape_level(self.name, rooted=True)
+        if self.key is None:
+            return f"{exchange}/#"
+        return f"{exchange}/{pattern_from_dotted(self.key)}"
+
+    @property
+    def scope(self) -> str | None:
+        """The exchange whose publications alone are meant; None: all."""
+        return self.name if self.place is Place.EXCHANGE else None
+
+
+def parse_destination(text: str) -> Destination:
+    """Parse a destination.
+
+    Raises:
+        StompError: it is none.
+    """
+    kind, slash, rest = text.removeprefix("/").partition("/")
+    if not slash and not text.startswith("/"):
+        return Destination(text, Place.QUEUE, _name(text, text, "queue"))
+    match kind:
+        case "queue":
+            return Destination(text, Place.QUEUE, _name(text, rest, kind))
+        case "topic":
+            return Destination(text, Place.TOPIC, "", _name(text, rest, kind))
+        case "exchange":
+            name, slash, key = rest.partition("/")
+            return Destination(
+                text, Place.EXCHANGE, _name(text, name, kind), _unescape(key) if slash else None
+            )
+        case "amq" if rest.startswith("queue/"):
+            return Destination(text, Place.EXISTING_QUEUE, _name(text, rest[6:], "queue"))
+        case "temp-queue":
+            return Destination(text, Place.TEMP_QUEUE, _name(text, rest, kind))
+        case "reply-queue":
+            return Destination(text, Place.REPLY_QUEUE, _name(text, rest, kind))
+        case "stream":
+            name, slash, key = rest.partition("/")
+            return Destination(
+                text, Place.STREAM, _name(text, name, kind), _unescape(key) if slash else None
+            )
+    raise StompError(
+        "Unknown destination",
+        f"'{text}' is not a valid destination.\nValid destination types are: {VALID}.\n",
+    )
+
+
+def _name(text: str, escaped: str, kind: str) -> str:
+    name = _unescape(escaped)
+    if not name:
+        raise StompError("Invalid destination", f"'{text}' is not a valid {kind} destination\n")
+    return name
+
+
+def spell(address: str, scope: str | None = None) -> str:
+    """Spell an address as a destination; `parse_destination` understands it."""
+    try:
+        parsed = parse_address(address)
+        if parsed.kind is not Kind.TOPIC:
+            return _spell_resource(parsed)
+        if scope is not None:
+            exchange, _, key = address.partition("/")
+            name = _escape(unescape_level(exchange, rooted=True))
+            return f"/exchange/{name}/{_escape(to_dotted(key))}"
+        return f"/topic/{_escape(to_dotted(address, rooted=True))}"
+    except AddressError:
+        # `$SYS/…` and its like have no dotted spelling: they can't be published to from here.
+        return f"/topic/{_escape(address)}"
+
+
+def _spell_resource(address: Address) -> str:
+    if address.kind is Kind.QUEUE:
+        kind = "reply-queue" if address.name.startswith(REPLY_PREFIX) else "queue"
+        return f"/{kind}/{_escape(address.name)}"
+    key = "" if address.key is None else f"/{_escape(address.key)}"
+    return f"/stream/{_escape(address.name)}{key}"
+
+
+def _unescape(text: str) -> str:
+    if "%" not in text:
+        return text
+    return _SLASH.sub(lambda match: _unescape_one(match[0]), text)
+
+
+def _unescape_one(found: str) -> str:
+    if found == "/":
+        return found
+    return "/" if found == "%2F" else "%" + found[3:]
+
+
+def _escape(text: str) -> str:
+    if "/" not in text and "%" not in text:
+        return text
+    return _SLASH.sub(lambda match: "%2F" if match[0] == "/" else "%25" + match[0][1:], text)
