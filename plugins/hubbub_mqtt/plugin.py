@@ -17,6 +17,7 @@ from hubbub import (
     Message,
     Request,
     Response,
+    Scene,
     Server,
     SocketAddress,
     Transport,
@@ -29,6 +30,7 @@ from hubbub import (
 
 from .broker import Broker
 from .connection import Connection
+from .demo import scenes
 from .reliable import make_filter
 from .settings import MqttSettings, MqttWebSocket
 
@@ -71,6 +73,11 @@ class MqttPlugin:
             await _serve(hub, self._broker, task_status)
 
         yield Server("mqtt", serve)
+
+    @hookimpl
+    def hubbub_demo(self, hub: Hub) -> Iterable[Scene]:
+        """Play with devices, and with boto3 if there is SQS."""
+        return scenes(hub)
 
 
 async def _serve(hub: Hub, broker: Broker, task_status: trio.TaskStatus[list[Endpoint]]) -> None:

@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from hubbub import ConfigSection, Server, hookimpl
+from hubbub import ConfigSection, Scene, Server, hookimpl
 from hubbub_aws import AwsService
 from hubbub_aws.models import load_model
 from hubbub_aws.services import Service
 from hubbub_sqs import permissions, sending, tagging
+from hubbub_sqs.demo import scenes
 from hubbub_sqs.managing import Managing
 from hubbub_sqs.moving import Moving
 from hubbub_sqs.query_shapes import error_traits, query_shapes
@@ -58,6 +59,11 @@ class SqsPlugin:
             **self._moving(hub).operations(),
         }
         yield AwsService(service, operations, _client_line)
+
+    @hookimpl
+    def hubbub_demo(self, hub: "Hub") -> Iterable[Scene]:
+        """Play with boto3."""
+        return scenes(hub)
 
     def _moving(self, hub: "Hub") -> Moving:
         if self._tasks is None:
