@@ -1,6 +1,8 @@
 """The hub: one process as an object. Opens the engine, loads plugins, serves, stops."""
 
+import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -28,6 +30,9 @@ from .server import Address, Flusher, Handler, ListenerSettings, ListenerStats, 
 from .session import Session
 from .streams import StreamSettings
 from .supervisor import Supervisor
+
+_SLACK = 2.0
+"""Seconds after all deadlines in which a process that stops must have ended."""
 
 
 class Hub:
@@ -104,6 +109,7 @@ class Hub:
             settings.data,
             settings.durability,
             memory_limit=settings.memory_limit,
+            close_timeout=max(1.0, settings.stop_deadline),
             clock=self.clock,
             on_state=self._store_state,
         )
@@ -146,7 +152,7 @@ class Hub:
                 await self.bus.load()
                 await self._declare()
                 async with (
-                    self.manager.lifespans(self),
+                    self.manager.lifespans(self, self.shutdown),
                     self._outlets.running(),
                     trio.open_nursery() as servers,
                 ):
@@ -292,22 +298,35 @@ class Hub:
 async def serve(config: Config, *, ready: Callable[[Sequence[Endpoint]], None]) -> None:
     """Run a hub until SIGINT or SIGTERM; a second one ends it at once.
 
-    `ready` is called with the endpoints when every server listens.
+    `ready` is called with the endpoints when every server listens. For a process of its own: one
+    whose loop hangs when it should stop is ended the hard way, with exit code 1.
     """
     hub = Hub(config)
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
-            stop = trio.Event()
+    # Servers have the stop deadline, then the store has as much to write what is left.
+    watchdog = threading.Timer(2 * config.hub.stop_deadline + _SLACK, _end_process)
+    watchdog.daemon = True
+    try:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+                stop = trio.Event()
 
-            async def listen() -> None:
-                async for _ in signals:
-                    if stop.is_set():
-                        hub.shutdown.request(0)
-                    stop.set()
+                async def listen() -> None:
+                    async for _ in signals:
+                        if stop.is_set() or not hub.ready:
+                            nursery.cancel_scope.cancel()
+                        stop.set()
 
-            nursery.start_soon(listen)
-            async with hub.running():
-                ready(hub.endpoints)
-                await stop.wait()
-                hub.log.info("stopping", deadline=config.hub.stop_deadline)
-            nursery.cancel_scope.cancel()
+                nursery.start_soon(listen)
+                async with hub.running():
+                    ready(hub.endpoints)
+                    await stop.wait()
+                    hub.log.info("stopping", deadline=config.hub.stop_deadline)
+                    watchdog.start()
+                nursery.cancel_scope.cancel()
+    finally:
+        watchdog.cancel()
+
+
+def _end_process() -> None:
+    os.write(2, b"error: hubbub did not stop in time, and ended itself\n")
+    os._exit(1)

@@ -189,7 +189,7 @@ class Endpoints:
             finally:
                 self._nursery = None
                 remover.cancel()
-                nursery.cancel_scope.deadline = self._shutdown.deadline
+                self._shutdown.limit(nursery.cancel_scope)
                 for endpoint in self._endpoints.values():
                     endpoint.stop()
 

@@ -15,6 +15,7 @@ import trio
 from .errors import HubbubError
 from .hookspecs import PROJECT, ConfigSection, Hooks
 from .net.errors import split_crash
+from .net.shutdown import Shutdown
 
 if TYPE_CHECKING:
     from .app import Hub
@@ -323,6 +324,7 @@ class PluginManager:
         during: str,
         fatal: bool = False,
         will_restart: bool = False,
+        traceback: bool = True,
     ) -> None:
         """Note that a plugin failed: count it, log it, tell the other plugins.
 
@@ -332,6 +334,7 @@ class PluginManager:
             during: what it was doing.
             fatal: it is not called any more.
             will_restart: a server of it is going to be started again.
+            traceback: log where it happened, too.
         """
         plugin = self._plugins[name]
         plugin.failures += 1
@@ -343,7 +346,7 @@ class PluginManager:
         if self._log is not None:
             self._log.error(
                 "plugin failed", plugin=name, during=during, will_restart=will_restart,
-                exc_info=error,
+                **({"exc_info": error} if traceback else {"reason": str(error)}),
             )  # fmt: skip
         if not self._telling:  # a failure to tell of a failure is logged, not told
             self._telling = True
@@ -357,10 +360,11 @@ class PluginManager:
     # running
 
     @contextlib.asynccontextmanager
-    async def lifespans(self, hub: "Hub") -> AsyncIterator[None]:
+    async def lifespans(self, hub: "Hub", shutdown: Shutdown) -> AsyncIterator[None]:
         """Run the body with all lifespans entered; they are left in the opposite order.
 
         Each one is entered and left in a task of its own, so that a crash in one ends nothing else.
+        One that is not left at the shutdown's deadline is cancelled.
         """
         async with trio.open_nursery() as nursery:
             leaving: list[_Leaving] = []
@@ -369,6 +373,7 @@ class PluginManager:
                 if await nursery.start(self._hold, name, lifespan, leave):
                     leaving.append(leave)
             yield
+            shutdown.limit(nursery.cancel_scope)
             for leave in reversed(leaving):
                 leave.wanted.set()
                 await leave.done.wait()

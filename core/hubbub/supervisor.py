@@ -122,11 +122,7 @@ class Supervisor:
                     if plugin.state is State.LOADED:
                         plugin.state = State.RUNNING
                 task_status.started(self.endpoints)
-
-                def hurry() -> None:
-                    nursery.cancel_scope.deadline = self._shutdown.deadline
-
-                self._shutdown.subscribe(hurry)
+                self._shutdown.limit(nursery.cancel_scope)
         for plugin in self._manager:
             if plugin.state in {State.RUNNING, State.RESTARTING}:
                 plugin.state = State.LOADED
@@ -152,7 +148,8 @@ class Supervisor:
             crash = error or PluginError(f"server {kept.server.name!r} ended by itself")
             if waited_for and not self._retry_start:
                 kept.failure = crash
-                self._manager.failed(kept.plugin, crash, during="starting")
+                advised = _advice(crash) is not None
+                self._manager.failed(kept.plugin, crash, during="starting", traceback=not advised)
                 self._manager[kept.plugin].state = State.FAILED
                 return settled()
             if was_up and trio.current_time() - kept.since >= self._backoff.healthy:
@@ -195,9 +192,16 @@ class Supervisor:
 
 def _advise(plugin: str, server: str, error: BaseException) -> str:
     """Say what failed, and what to do about it."""
-    what = f"plugin {plugin!r}: server {server!r} can't start: {str(error) or type(error).__name__}"
+    reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    what = f"plugin {plugin!r}: server {server!r} can't start: {reason}"
+    advice = _advice(error)
+    return f"{what}. {advice}" if advice else what
+
+
+def _advice(error: BaseException) -> str | None:
+    """Say what to do about an error that is not the plugin's fault."""
     number = error.errno if isinstance(error, OSError) else None
-    advice = {
+    return {
         errno.EADDRINUSE: "Stop the program that listens there, or choose another address for "
         "this server in the configuration (port 0 takes a free one).",
         errno.EADDRNOTAVAIL: "This machine has no such address: choose another in the "
@@ -205,4 +209,3 @@ def _advise(plugin: str, server: str, error: BaseException) -> str:
         errno.EACCES: "Ports below 1024 need a privilege: choose a higher one in the "
         "configuration, or grant it.",
     }.get(number or 0)
-    return f"{what}. {advice}" if advice else what

@@ -375,7 +375,7 @@ class TestLifespans:
     async def test_entered_in_order_and_left_in_reverse(self) -> None:
         diary: list[str] = []
         plugins = manager(a=Life(diary, "a"), b=Life(diary, "b"))
-        async with plugins.lifespans(NO_HUB):
+        async with plugins.lifespans(NO_HUB, Shutdown()):
             diary.append("serve")
         assert diary == ["enter a", "enter b", "serve", "leave b", "leave a"]
 
@@ -383,7 +383,7 @@ class TestLifespans:
     async def test_one_that_fails_does_not_take_the_rest_along(self, when: str) -> None:
         diary: list[str] = []
         plugins = manager(a=Life(diary, "a", fail=when), b=Life(diary, "b"))
-        async with plugins.lifespans(NO_HUB):
+        async with plugins.lifespans(NO_HUB, Shutdown()):
             await trio.testing.wait_all_tasks_blocked()
             diary.append("serve")
         assert diary.index("enter b") < diary.index("serve") < diary.index("leave b")
@@ -395,7 +395,7 @@ class TestLifespans:
         diary: list[str] = []
         plugins = manager(a=Life(diary, "a"))
         with trio.CancelScope() as scope:
-            async with plugins.lifespans(NO_HUB):
+            async with plugins.lifespans(NO_HUB, Shutdown()):
                 scope.cancel()
                 await trio.sleep_forever()
         assert plugins["a"].state is State.LOADED

@@ -265,7 +265,7 @@ async def serve_tcp(
                 acceptors.cancel_scope.cancel()
             for sock in sockets:
                 sock.close()
-            connections.cancel_scope.deadline = shutdown.deadline
+            shutdown.limit(connections.cancel_scope)
 
 
 class _Server:

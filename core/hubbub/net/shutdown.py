@@ -14,7 +14,7 @@ class Shutdown:
     connection that waits for its client registers a callback, so that it needs no task for it.
     """
 
-    __slots__ = ("_callbacks", "_event", "deadline", "requested")
+    __slots__ = ("_callbacks", "_event", "_limited", "deadline", "requested")
 
     def __init__(self) -> None:
         self.requested = False
@@ -22,15 +22,23 @@ class Shutdown:
         """The time on Trio's clock when everything left is cancelled."""
         self._event = trio.Event()
         self._callbacks: set[Callable[[], None]] = set()
+        self._limited: list[trio.CancelScope] = []
 
     def request(self, grace: float) -> None:
         """Begin to stop, with `grace` seconds to finish. A second request can only hurry it."""
         self.deadline = min(self.deadline, trio.current_time() + grace)
         self.requested = True
         self._event.set()
+        for scope in self._limited:
+            scope.deadline = self.deadline
         callbacks, self._callbacks = self._callbacks, set()
         for callback in callbacks:
             callback()
+
+    def limit(self, scope: trio.CancelScope) -> None:
+        """Cancel a scope at the deadline, which a later request may hurry."""
+        scope.deadline = self.deadline
+        self._limited.append(scope)
 
     async def wait(self) -> None:
         """Wait until the stop is requested."""
