@@ -74,6 +74,7 @@ class Outbox:
 
     __slots__ = (
         "_consumptions",
+        "_corked",
         "_largest",
         "_limit",
         "_link",
@@ -93,6 +94,7 @@ class Outbox:
         self._live: dict[str, Live] = {}
         self._consumptions: dict[str, Consumption] = {}
         self._window: Window | None = None
+        self._corked: list[bytes] | None = None
         self.left: list[Granted] = []
         """Subscriptions to queues that were ended while messages may have been in flight."""
         self.resumed = False
@@ -412,16 +414,33 @@ class Outbox:
 
     def _send(self, parts: list[bytes], finished: list[Receipt]) -> None:
         link = self._link
+        waiting = link.transport.buffered
         if parts:
             link.broker.stats.publishes_sent += len(parts)
-            link.transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+            data = parts[0] if len(parts) == 1 else b"".join(parts)
+            if self._corked is None:
+                link.transport.write(data)
+                waiting += len(data)
+            else:
+                self._corked.append(data)
+                waiting += sum(map(len, self._corked))
         if finished:
             link.broker.spawn(partial(self._finish, finished))
-        if link.transport.buffered > HIGH_WATER and not self._paused:
+        if waiting > HIGH_WATER and not self._paused:
             self._paused = True
             for consumption in self._consumptions.values():
                 consumption.pause()
             link.broker.spawn(self._go_on)
+
+    def cork(self) -> None:
+        """Hold messages from queues back until `uncork`: their SUBACK is to go first."""
+        self._corked = []
+
+    def uncork(self) -> None:
+        """Send what was held back."""
+        corked, self._corked = self._corked, None
+        if corked:
+            self._link.transport.write(b"".join(corked))
 
     async def _finish(self, receipts: Sequence[Receipt]) -> None:
         await self._link.bus.settle(receipts, Outcome.ACCEPT)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from hubbub import (
     AddressError,
     DeniedError,
     FilterSpec,
     HubbubError,
     Message,
+    UnavailableError,
     check_pattern,
     parse_address,
     queue_address,
@@ -60,20 +59,40 @@ class Subscriber:
 
     async def subscribe(self, packet: Subscribe) -> None:
         """Answer SUBSCRIBE, and send retained messages."""
-        link, session = self._link, self._link.session
+        link = self._link
+        self._outbox.cork()
+        try:
+            reasons, retained, problem = await self._subscribe(packet)
+            if any(reason < FAILURE for reason in reasons):
+                await self._keep()
+            link.write(link.machine.suback(packet.packet_id, tuple(reasons), reason_string=problem))
+        finally:
+            self._outbox.uncork()
+        for granted, messages in retained:
+            await self._outbox.send_retained(granted, messages)
+
+    async def _subscribe(
+        self, packet: Subscribe
+    ) -> tuple[list[int], list[tuple[Granted, list[Message]]], str | None]:
+        """Subscribe to each filter; return the reasons, retained messages, and what went wrong."""
+        session = self._link.session
+        limit = self._link.broker.settings.max_subscriptions
         identifiers = packet.properties.subscription_identifiers
         identifier = identifiers[0] if identifiers else 0
         reasons: list[int] = []
-        retained: list[tuple[Granted, Sequence[Message]]] = []
+        retained: list[tuple[Granted, list[Message]]] = []
         problem: str | None = None
         for wanted in packet.subscriptions:
             known = session.filters.get(wanted.filter)
+            if known is None and len(session.filters) >= limit:
+                reasons.append(ReasonCode.QUOTA_EXCEEDED)
+                problem = f"a session has at most {limit} subscriptions"
+                continue
             try:
                 granted = self._granted(wanted, identifier)
-                if known is None and len(session.filters) >= link.broker.settings.max_subscriptions:
-                    reasons.append(ReasonCode.QUOTA_EXCEEDED)
-                    continue
                 await self._begin(granted)
+            except UnavailableError:
+                raise
             except HubbubError as error:
                 reasons.append(_reason_of(error))
                 problem = str(error)
@@ -82,11 +101,7 @@ class Subscriber:
             due = wanted.retain_handling == 0 or (wanted.retain_handling == 1 and known is None)
             if due and granted.kind is Kind.TOPICS:
                 retained.append((granted, self._retained(granted)))
-        if any(reason < FAILURE for reason in reasons):
-            await self._keep()
-        link.write(link.machine.suback(packet.packet_id, tuple(reasons), reason_string=problem))
-        for granted, messages in retained:
-            await self._outbox.send_retained(granted, messages)
+        return reasons, retained, problem
 
     def _retained(self, granted: Granted) -> list[Message]:
         found = self._link.bus.retained(granted.source)
