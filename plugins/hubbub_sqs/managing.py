@@ -23,9 +23,12 @@ from hubbub_sqs.errors import missing_parameter, no_such_queue, unknown_attribut
 from hubbub_sqs.pages import paginate
 from hubbub_sqs.queues import (
     Located,
+    address_of,
     check_name,
+    demand,
     locate,
     locate_arn,
+    may_see,
     queue_arn,
     queue_url,
 )
@@ -107,6 +110,7 @@ class Managing:
         attributes: Mapping[str, str] = params.get("Attributes") or {}
         tags: Mapping[str, str] = params.get("tags") or {}
         session = context.session()
+        demand(session, address_of(name), "configure")
         url = {"QueueUrl": queue_url(context, context.account, name)}
         present = session.find_queue(name)
         if present is not None:
@@ -139,7 +143,7 @@ class Managing:
 
     async def delete_queue(self, context: Context, params: Params) -> Params:
         """Delete a queue with all its messages."""
-        queue = locate(context, params)
+        queue = locate(context, params, "configure")
         await _suspend_redrive(queue.session, queue.address)
         commit = await queue.session.delete_queue(queue.name)
         await commit.wait()
@@ -148,7 +152,7 @@ class Managing:
 
     async def purge_queue(self, context: Context, params: Params) -> Params:
         """Delete all messages of a queue."""
-        queue = locate(context, params)
+        queue = locate(context, params, "configure")
         now = self._clock.now()
         if self._purged.has(queue.info.number, now):
             raise AwsError(
@@ -208,7 +212,7 @@ def _computed(queue: Located) -> dict[str, str]:
 
 async def set_queue_attributes(context: Context, params: Params) -> Params:
     """Change some attributes."""
-    queue = locate(context, params)
+    queue = locate(context, params, "configure")
     attributes: Mapping[str, str] | None = params.get("Attributes")
     if not attributes:
         raise missing_parameter("Attribute.Name")
@@ -256,8 +260,7 @@ async def _suspend_redrive(session: Session, address: str) -> None:
 
 async def _restore_redrive(session: Session, name: str) -> None:
     """Let the redrive policies that name a new queue work again."""
-    address = f"$queue/{name}"
-    for info in _sources(session, address):
+    for info in _sources(session, address_of(name)):
         policy = info.settings.labels.get("sqs.RedrivePolicy")
         if policy is not None and info.settings.max_receives is None:
             count = int(msgspec.json.decode(policy)["maxReceiveCount"])
@@ -278,7 +281,9 @@ async def get_queue_url(context: Context, params: Params) -> Params:
     if not name:
         raise missing_parameter("QueueName")
     account = params.get("QueueOwnerAWSAccountId") or context.account
-    info = context.session(account).find_queue(name)
+    session = context.session(account)
+    demand(session, address_of(name))
+    info = session.find_queue(name)
     if info is None or info.settings.owner is not None:
         raise no_such_queue()
     return {"QueueUrl": queue_url(context, account, name)}
@@ -288,7 +293,11 @@ async def list_queues(context: Context, params: Params) -> Params:
     """Return the URLs of queues, in order of name."""
     session = context.session()
     found = session.queues(params.get("QueueNamePrefix") or "")
-    names = [info.name for info in found if info.settings.owner is None]
+    names = [
+        info.name
+        for info in found
+        if info.settings.owner is None and may_see(session, address_of(info.name))
+    ]
     return _list(context, context.account, names, params, "QueueUrls")
 
 

@@ -18,7 +18,6 @@ import msgspec
 import trio
 
 from hubbub import (
-    DeniedError,
     Endpoint,
     HubbubError,
     Message,
@@ -39,7 +38,7 @@ from hubbub_sqs.errors import (
     missing_parameter,
     no_such_resource,
 )
-from hubbub_sqs.queues import Located, locate_arn
+from hubbub_sqs.queues import Located, demand, locate_arn
 
 if TYPE_CHECKING:
     from hubbub import Hub
@@ -247,8 +246,7 @@ class Moving:
             ) from None
         if found is None:
             raise no_such_resource(name)
-        if not found.session.allowed(action, found.address):
-            raise DeniedError(found.session.principal.name, action, found.address)
+        demand(found.session, found.address, action)
         return found
 
     def _of(self, source: Located) -> Sequence[Task]:

@@ -37,7 +37,7 @@ def operations() -> Mapping[str, OperationFunction]:
 
 async def add_permission(context: Context, params: Params) -> Params:
     """Add a statement that lets accounts do actions."""
-    queue = locate(context, params)
+    queue = locate(context, params, "configure")
     label = _read_label(params)
     accounts: Sequence[str] = params.get("AWSAccountIds") or ()
     actions: Sequence[str] = params.get("Actions") or ()
@@ -88,7 +88,7 @@ async def add_permission(context: Context, params: Params) -> Params:
 
 async def remove_permission(context: Context, params: Params) -> Params:
     """Remove the statement with a label."""
-    queue = locate(context, params)
+    queue = locate(context, params, "configure")
     label = _read_label(params)
     policy = _read_policy(queue)
     kept = [each for each in policy["Statement"] if each.get("Sid") != label]

@@ -5,14 +5,15 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
-from hubbub import AddressError, QueueInfo, QueueSettings, Session, queue_address
+from hubbub import AddressError, DeniedError, QueueInfo, QueueSettings, Session, queue_address
 from hubbub_aws import AwsError, Context
 from hubbub_aws.arns import Arn, make_arn
 from hubbub_aws.protocols import Params
 from hubbub_aws.services import ProtocolName
 from hubbub_sqs.errors import invalid_parameter, missing_parameter, no_such_queue
 
-FIFO_SUFFIX = ".fifo"
+ACTIONS = ("publish", "consume", "configure")
+"""What a caller can do with a queue, in hubbub's words."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _FIFO_NAME = re.compile(r"[A-Za-z0-9_-]{1,75}\.fifo")
@@ -82,11 +83,14 @@ def parse_url(url: str) -> Place | None:
     return Place(account, region, name, address)
 
 
-def locate(context: Context, params: Params) -> Located:
-    """Find the queue that a request is for.
+def locate(context: Context, params: Params, action: str | None = None) -> Located:
+    """Find the queue that a request is for, and that its sender may use.
+
+    `action` is what the sender must be allowed to do with it; None for any of `ACTIONS`.
 
     Raises:
         AwsError: the request names none, or it does not exist.
+        DeniedError: the sender may not do that.
     """
     url = params.get("QueueUrl")
     if not url and context.call.protocol is ProtocolName.QUERY:
@@ -99,6 +103,7 @@ def locate(context: Context, params: Params) -> Located:
     account = place.account or context.account
     region = place.region or context.region
     session = context.session(account, region)
+    demand(session, place.address, action)
     info = session.find_queue(place.name)
     if info is None:
         raise no_such_queue()
@@ -106,6 +111,34 @@ def locate(context: Context, params: Params) -> Located:
     if settings.owner is not None:
         raise no_such_queue()
     return Located(session, info, settings, place.name, place.address, account, region)
+
+
+def demand(session: Session, address: str, action: str | None = None) -> None:
+    """Check that a caller may do something with a queue; None: anything at all.
+
+    Raises:
+        DeniedError: it may not.
+    """
+    if action is None:
+        if not may_see(session, address):
+            raise DeniedError(session.principal.name, "use", address)
+    elif not session.allowed(action, address):
+        raise DeniedError(session.principal.name, action, address)
+
+
+def may_see(session: Session, address: str) -> bool:
+    """Tell whether a caller may know of a queue: whether it may do anything with it."""
+    return any(session.allowed(action, address) for action in ACTIONS)
+
+
+def address_of(name: str) -> str:
+    """Return the address of a queue. Raises `AwsError` for a name that no queue has."""
+    if not name:
+        raise invalid_parameter("Queue name cannot be empty")
+    try:
+        return str(queue_address(name))
+    except AddressError as error:
+        raise invalid_parameter(str(error)) from None
 
 
 def locate_arn(context: Context, text: str) -> Located | None:
@@ -117,7 +150,7 @@ def locate_arn(context: Context, text: str) -> Located | None:
     info = session.find_queue(arn.resource)
     if info is None or info.settings.owner is not None:
         return None
-    address = str(queue_address(arn.resource))
+    address = address_of(arn.resource)
     return Located(session, info, info.settings, arn.resource, address, arn.account, arn.region)
 
 
@@ -133,8 +166,6 @@ def queue_arn(region: str, account: str, name: str) -> str:
 
 def check_name(name: str, *, fifo: bool) -> None:
     """Check the name of a new queue. Raises `AwsError`."""
-    if not name:
-        raise invalid_parameter("Queue name cannot be empty")
     if fifo:
         if not _FIFO_NAME.fullmatch(name):
             raise invalid_parameter(

@@ -52,7 +52,7 @@ class Receiving:
 
     async def receive_message(self, context: Context, params: Params) -> Params:
         """Receive up to ten messages of a queue."""
-        queue = locate(context, params)
+        queue = locate(context, params, "consume")
         limit, visibility, wait = _read_limits(queue, params)
         wanted = _read_wanted(params)
         attempt = params.get("ReceiveRequestAttemptId")

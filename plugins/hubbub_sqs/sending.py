@@ -25,7 +25,7 @@ def operations() -> Mapping[str, OperationFunction]:
 
 async def send_message(context: Context, params: Params) -> Params:
     """Send one message; answered when it is kept."""
-    queue = locate(context, params)
+    queue = locate(context, params, "publish")
     sent = _prepare(queue, params)
     await queue.session.ready()
     publication = queue.session.publish([sent.message])
@@ -37,7 +37,7 @@ async def send_message(context: Context, params: Params) -> Params:
 
 async def send_message_batch(context: Context, params: Params) -> Params:
     """Send up to ten messages; each may fail by itself."""
-    queue = locate(context, params)
+    queue = locate(context, params, "publish")
     entries = read_entries(params, "SendMessageBatchRequestEntry")
     if queue.settings.fifo:
         _check_fifo_batch(queue, entries)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from hubbub import DeniedError, Receipt
+from hubbub import Receipt
 from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params
 from hubbub_sqs.attributes import MAX_VISIBILITY
@@ -37,7 +37,7 @@ class Settling:
 
     async def delete_message(self, context: Context, params: Params) -> Params:
         """Delete a message; answered when that is kept."""
-        queue = _locate(context, params)
+        queue = locate(context, params, "consume")
         receipt = _deletable(queue, params)
         settlement = await queue.session.settle([receipt])
         await settlement.commit.wait()
@@ -45,7 +45,7 @@ class Settling:
 
     async def delete_message_batch(self, context: Context, params: Params) -> Params:
         """Delete up to ten messages; each may fail by itself."""
-        queue = _locate(context, params)
+        queue = locate(context, params, "consume")
         entries = read_entries(params, "DeleteMessageBatchRequestEntry")
         outcomes = Outcomes(context)
         receipts: list[Receipt] = []
@@ -63,12 +63,12 @@ class Settling:
 
     async def change_message_visibility(self, context: Context, params: Params) -> Params:
         """Let a message be invisible for so long from now on; 0 gives it back at once."""
-        await self._change(_locate(context, params), params)
+        await self._change(locate(context, params, "consume"), params)
         return {}
 
     async def change_message_visibility_batch(self, context: Context, params: Params) -> Params:
         """Change the visibility of up to ten messages; each may fail by itself."""
-        queue = _locate(context, params)
+        queue = locate(context, params, "consume")
         entries = read_entries(params, "ChangeMessageVisibilityBatchRequestEntry")
         outcomes = Outcomes(context)
         for entry in entries:
@@ -110,14 +110,6 @@ def _no_lease(queue: Located, text: str, *, stale: bool) -> AwsError:
     if stale:
         return invalid_value(text, "ReceiptHandle", _UNAVAILABLE)
     return AwsError("MessageNotInflight", "The specified message isn't in flight.")
-
-
-def _locate(context: Context, params: Params) -> Located:
-    """Find the queue; whoever may not consume from it may not settle its leases either."""
-    queue = locate(context, params)
-    if not queue.session.allowed("consume", queue.address):
-        raise DeniedError(queue.session.principal.name, "consume", queue.address)
-    return queue
 
 
 def _read_handle(queue: Located, params: Mapping[str, object]) -> tuple[str, Handle]:

@@ -24,7 +24,7 @@ def operations() -> Mapping[str, OperationFunction]:
 
 async def tag_queue(context: Context, params: Params) -> Params:
     """Add tags to a queue, or change their values."""
-    queue = locate(context, params)
+    queue = locate(context, params, "configure")
     added: Mapping[str, str] | None = params.get("Tags")
     if not added:
         raise missing_parameter("Tags")
@@ -36,7 +36,7 @@ async def tag_queue(context: Context, params: Params) -> Params:
 
 async def untag_queue(context: Context, params: Params) -> Params:
     """Remove tags from a queue; no error for those it does not have."""
-    queue = locate(context, params)
+    queue = locate(context, params, "configure")
     keys: Sequence[str] | None = params.get("TagKeys")
     if not keys:
         raise invalid_parameter("Tag keys must be between 1 and 128 characters in length.")

@@ -67,7 +67,7 @@ class SqsHub:
         self._clock.jump(seconds)
 
         def look() -> None:
-            for queue in list(self.served.hub.all_queues()):
+            for queue in list(self.served.hub.engine.all_queues()):
                 assert isinstance(queue, MemoryQueue)
                 queue.advance(self._clock.now())
 

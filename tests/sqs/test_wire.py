@@ -227,7 +227,7 @@ def test_queue_urls_follow_the_host(wire: Connection, queue: str) -> None:
 
 
 def test_a_body_that_is_too_large(wire: Connection) -> None:
-    wire.send("POST", "/", b"", {"Content-Length": "10000001", "X-Amz-Target": "AmazonSQS.X",
+    wire.send("POST", "/", b"", {"Content-Length": "1000000001", "X-Amz-Target": "AmazonSQS.X",
                                  "Content-Type": "application/x-amz-json-1.0"})  # fmt: skip
     answer = wire.read()
     assert answer.status == 413
