@@ -281,14 +281,18 @@ class ServerConnection:
                 f'"SUBSCRIBE" must have an "ack" header of auto, client or client-individual, '
                 f'not "{headers["ack"][:80]}"\n',
             ) from None
-        self._prefixes += 1
-        prefix = f"{self.session}-{self._prefixes}-"
+        subscription = self._add(name, destination, ack, id_)
+        return ev.Subscribe(subscription, headers, frame.head.receipt)
+
+    def _add(self, name: str, destination: str, ack: AckMode, id_: str | None) -> Subscription:
         line = b"" if id_ is None else header_line("subscription", id_, self.version)
         if line is None:
             raise malformed(f"The version {self.version.value} has no way to name '{id_}'")
+        self._prefixes += 1
+        prefix = f"{self.session}-{self._prefixes}-"
         subscription = Subscription(name, destination, ack, line, prefix, id_ or "")
         self._subscriptions[name] = self._by_prefix[prefix] = subscription
-        return ev.Subscribe(subscription, headers, frame.head.receipt)
+        return subscription
 
     def _on_unsubscribe(self, frame: Frame) -> ev.Event:
         headers = frame.headers
@@ -395,15 +399,21 @@ class ServerConnection:
         return encode_receipt(receipt, self.version)
 
     def message_start(
-        self, subscription: Subscription, tag: object, *, redelivered: bool = False
+        self,
+        subscription: Subscription,
+        tag: object,
+        *,
+        redelivered: bool = False,
+        tracked: bool = True,
     ) -> bytes:
         """Make the start of a MESSAGE frame; `encode_message_tail` makes the rest.
 
-        `tag` comes back when the client acknowledges it, unless the mode is auto.
+        `tag` comes back when the client acknowledges it, unless the mode is auto, or it is not
+        `tracked`: what a browser shows is not the client's to acknowledge.
         """
         self._deliveries = number = self._deliveries + 1
         again = b"true" if redelivered else b"false"
-        if subscription.ack is AckMode.AUTO:
+        if subscription.ack is AckMode.AUTO or not tracked:
             return b"%s%d\nredelivered:%s\n" % (subscription.start, number, again)
         id_ = f"{subscription.prefix}{number}"
         subscription.unacknowledged[id_] = tag
@@ -415,6 +425,22 @@ class ServerConnection:
                 id_.encode(),
             )
         return b"%s%d\nredelivered:%s\n" % (subscription.start, number, again)
+
+    def subscribe(self, id_: str) -> Subscription:
+        """Add a subscription that the client did not ask for by itself, with `ack:auto`.
+
+        RabbitMQ makes one for each `/temp-queue/` in a `reply-to`, whose text is its id.
+
+        Raises:
+            StompError: the client has given this id to a subscription of its own.
+        """
+        name = f"T_{id_}"
+        if name in self._subscriptions:
+            raise StompError(
+                "Duplicated subscription identifier",
+                f"A subscription identified by '{name}' already exists.",
+            )
+        return self._add(name, id_, AckMode.AUTO, id_)
 
     def end(self, subscription: Subscription) -> None:
         """Forget a subscription. What is unacknowledged can still be acknowledged."""

@@ -1,0 +1,163 @@
+"""The plugin: configuration, listeners, and the filter kind `selector`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+import trio
+
+from hubbub import (
+    ConfigSection,
+    Endpoint,
+    HttpError,
+    HttpServer,
+    Hub,
+    ListenerSettings,
+    Message,
+    Request,
+    Response,
+    Server,
+    SocketAddress,
+    Transport,
+    Upgrade,
+    WebSocket,
+    WebSocketTransport,
+    accept_websocket,
+    hookimpl,
+)
+
+from .broker import Broker
+from .connection import Connection
+from .mapping import property_of
+from .selectors import SelectorCompiler
+from .settings import StompSettings, StompWebSocket
+
+SUBPROTOCOLS = ("v12.stomp", "v11.stomp", "v10.stomp")
+"""The names of STOMP among WebSocket's subprotocols."""
+
+
+_KEPT_FILTERS = 1_000
+
+
+class StompPlugin:
+    """Serves STOMP over TCP, TLS and WebSocket."""
+
+    def __init__(self) -> None:
+        self._compiler: SelectorCompiler | None = None
+        self._filters: dict[str, Callable[[Message], bool]] = {}
+
+    @hookimpl
+    def hubbub_config(self) -> ConfigSection:
+        """Own the section `[stomp]`."""
+        return ConfigSection("stomp", StompSettings)
+
+    @hookimpl
+    def hubbub_filters(self) -> Mapping[str, Callable[[Any], Callable[[Message], bool]]]:
+        """Let any subscription choose messages by a selector."""
+        return {"selector": self._filter}
+
+    def _filter(self, spec: Any) -> Callable[[Message], bool]:
+        """Make a predicate; the same one for the same text, so that batches can be shared."""
+        text = str(spec)
+        accepts = self._filters.get(text)
+        if accepts is None:
+            if self._compiler is None:
+                self._compiler = SelectorCompiler()
+            selector = self._compiler.compile(text)
+
+            def accepts(message: Message) -> bool:
+                return selector(partial(property_of, message))
+
+            if len(self._filters) >= _KEPT_FILTERS:
+                self._filters.clear()
+            self._filters[text] = accepts
+        return accepts
+
+    @hookimpl
+    def hubbub_servers(self, hub: Hub) -> Iterable[Server]:
+        """Listen, if there is anywhere to listen."""
+        settings = hub.config.section(StompSettings)
+        if settings.listener.bind or settings.tls or settings.websocket:
+            yield Server("stomp", partial(_serve, hub, settings))
+
+
+async def _serve(
+    hub: Hub, settings: StompSettings, task_status: trio.TaskStatus[list[Endpoint]]
+) -> None:
+    broker = Broker(hub, settings, f"hubbub/{version('hubbub')}")
+
+    async def serve(transport: Transport) -> None:
+        await Connection(broker, transport).serve()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(broker.run)
+        async with trio.open_nursery() as listeners:
+            endpoints: list[Endpoint] = []
+            if settings.listener.bind:
+                listen = partial(_listen, hub, serve, settings.listener, "stomp")
+                endpoints += await listeners.start(listen)
+            if settings.tls is not None:
+                endpoints += await listeners.start(
+                    partial(_listen, hub, serve, settings.tls, "stomp-tls")
+                )
+            if settings.websocket is not None:
+                endpoints += await listeners.start(
+                    partial(_listen_websocket, hub, broker, settings.websocket)
+                )
+            task_status.started(endpoints)
+            await hub.shutdown.wait()
+            broker.stop()
+        nursery.cancel_scope.cancel()
+
+
+async def _listen(
+    hub: Hub,
+    serve: Callable[[Transport], Any],
+    listener: ListenerSettings,
+    name: str,
+    task_status: trio.TaskStatus[list[Endpoint]],
+) -> None:
+    def describe(address: SocketAddress) -> Endpoint:
+        scheme = "stomp+ssl" if listener.tls else "stomp"
+        client = f"stomp --host {address.host} --port {address.port}"
+        return Endpoint(
+            "STOMP over TLS" if listener.tls else "STOMP", f"{scheme}://{address}", client
+        )
+
+    await hub.serve_tcp(serve, listener, describe, name=name, task_status=task_status)
+
+
+async def _listen_websocket(
+    hub: Hub,
+    broker: Broker,
+    settings: StompWebSocket,
+    task_status: trio.TaskStatus[list[Endpoint]],
+) -> None:
+    async def serve(websocket: WebSocket) -> None:
+        # stompjs and its like read text; a body that is not UTF-8 goes out as binary.
+        transport = WebSocketTransport(websocket, outgoing="text")
+        await Connection(broker, transport).serve()
+
+    def failed(error: BaseException, _: object) -> None:
+        hub.log.error("stomp: connection failed", exc_info=error)
+
+    async def answer(request: Request) -> Response | Upgrade:
+        if request.path not in settings.paths:
+            raise HttpError(404, f"STOMP is at {', '.join(settings.paths)}")
+        return accept_websocket(
+            request, serve, settings.protocol, subprotocols=SUBPROTOCOLS, on_error=failed
+        )
+
+    server = HttpServer(answer, shutdown=hub.shutdown, on_error=failed)
+    scheme = "wss" if settings.listener.tls else "ws"
+
+    def describe(address: SocketAddress) -> Endpoint:
+        url = f"{scheme}://{address}{settings.paths[0]}"
+        return Endpoint("STOMP over WebSocket", url, f"new StompJs.Client({{brokerURL: '{url}'}})")
+
+    await hub.serve_tcp(
+        server, settings.listener, describe, name="stomp-websocket", task_status=task_status
+    )

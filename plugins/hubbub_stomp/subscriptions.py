@@ -1,0 +1,566 @@
+"""What a connection is subscribed to, and how its messages are sent."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from hubbub import (
+    Batch,
+    Consumption,
+    Delivery,
+    FilterSpec,
+    HubbubError,
+    Message,
+    NotFoundError,
+    Outcome,
+    Position,
+    Receipt,
+    Record,
+    Session,
+    StreamInfo,
+    Transport,
+    TransportClosed,
+    Window,
+    queue_address,
+)
+
+from .destinations import REPLY_PREFIX, Destination, Place, parse_destination
+from .errors import StompError, unsupported
+from .frames import header_line
+from .mapping import message_tail
+from .protocol import AckMode, ServerConnection, State, Subscription
+from .queueing import is_durable, prefetch, queue_settings, subscription_queue
+from .selectors import SelectorError
+
+if TYPE_CHECKING:
+    from .broker import Broker
+
+HIGH_WATER: Final = 256 * 1024
+"""Unsent bytes from which on nothing more is taken from queues."""
+_AT_ONCE: Final = 100
+"""Messages that a queue hands over at a time to who need not acknowledge them."""
+_RECORDS: Final = 100
+"""Records of a stream that are read at a time."""
+_SELECTOR: Final = "selector"
+"""The kind of filter that the plugin offers."""
+
+
+class Source:
+    """Where a subscription gets its messages: kept as `Subscription.state`."""
+
+    __slots__ = ("bound", "consumption", "live", "queue", "reader")
+
+    def __init__(self) -> None:
+        self.consumption: Consumption | None = None
+        self.queue: str | None = None
+        """The queue that was made for this subscription, and is deleted with it."""
+        self.live: str | None = None
+        """The id of its subscription on the bus, if it ends with it."""
+        self.reader: trio.CancelScope | None = None
+        self.bound: tuple[str, str] | None = None
+        """A queue that others may use, and the id of the subscription that fills it."""
+
+
+class StreamTag:
+    """Acknowledges a record of a stream: nothing but room for the next."""
+
+    __slots__ = ("credit",)
+
+    def __init__(self, credit: Credit) -> None:
+        self.credit = credit
+
+
+class Credit:
+    """Records of a stream that may be sent before some are acknowledged."""
+
+    __slots__ = ("_more", "left")
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self._more = trio.Event()
+
+    def give_back(self) -> None:
+        """Note that a record is acknowledged."""
+        self.left += 1
+        self._more.set()
+
+    async def wait(self) -> None:
+        """Wait until there is some."""
+        while self.left <= 0:
+            self._more = trio.Event()
+            await self._more.wait()
+
+
+class Subscriptions:
+    """The subscriptions of one connection."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        transport: Transport,
+        machine: ServerConnection,
+        bus: Session,
+        client_id: str | None,
+        fail: Callable[[StompError], None],
+    ) -> None:
+        self._broker = broker
+        self._transport = transport
+        self._machine = machine
+        self._bus = bus
+        self._client_id = client_id
+        self._fail = fail
+        self._owner = f"stomp/{machine.session}"
+        self._held: set[str] = set()
+        """The queues of which the connection may hold leases."""
+        self._temporary: dict[str, str] = {}
+        """The queues behind the connection's `/temp-queue/` names."""
+        self._sources: set[Source] = set()
+        self._paused = False
+
+    # SUBSCRIBE
+
+    async def add(self, subscription: Subscription, headers: Mapping[str, str]) -> None:
+        """Begin to deliver.
+
+        Raises:
+            StompError, HubbubError.
+        """
+        destination = parse_destination(subscription.destination)
+        if "transformation" in headers:
+            raise unsupported(f"transformation '{headers['transformation']}'")
+        source = Source()
+        subscription.state = source
+        self._sources.add(source)
+        match destination.place:
+            case Place.TOPIC | Place.EXCHANGE:
+                await self._add_topic(subscription, source, destination, headers)
+            case Place.STREAM:
+                await self._add_stream(subscription, source, destination, headers)
+            case Place.TEMP_QUEUE:
+                raise StompError(
+                    "Invalid destination",
+                    f"'{destination.text}' is not a valid destination for SUBSCRIBE: a temporary "
+                    "queue is named in the header reply-to\n",
+                )
+            case _:
+                await self._add_queue(subscription, source, destination, headers)
+
+    async def _add_queue(
+        self,
+        subscription: Subscription,
+        source: Source,
+        destination: Destination,
+        headers: Mapping[str, str],
+    ) -> None:
+        name = destination.name
+        if _SELECTOR in headers:
+            raise unsupported("a selector on a queue: it works for topics and exchanges")
+        if destination.place is Place.QUEUE:
+            await self._broker.ensure_queue(self._bus, name, queue_settings(headers))
+        if headers.get("browser") == "true":
+            self._broker.spawn(partial(self._browse, subscription, name))
+            if self._bus.find_queue(name) is None:
+                raise NotFoundError("queue", name)
+            return
+        self._consume(subscription, source, name, headers)
+
+    async def _add_topic(
+        self,
+        subscription: Subscription,
+        source: Source,
+        destination: Destination,
+        headers: Mapping[str, str],
+    ) -> None:
+        pattern, scope = destination.pattern(), destination.scope
+        selector = headers.get(_SELECTOR)
+        filter_ = None if selector is None else FilterSpec(_SELECTOR, selector)
+        durable, named = is_durable(headers), "x-queue-name" in headers
+        if subscription.ack is AckMode.AUTO and not durable and not named:
+            deliver = partial(self._deliver_batch, subscription)
+            source.live = self._bind(pattern, deliver, scope, filter_)
+            return
+        most = self._broker.settings.max_queued_messages
+        if durable or named:
+            name = subscription_queue(headers, self._client_id, self._bus.principal.name)
+            settings = queue_settings(
+                headers, durable=durable, auto_delete=not durable, max_length=most
+            )
+        else:
+            name = f"stomp-subscription-{secrets.token_urlsafe(12)}"
+            source.queue = name
+            settings = queue_settings(headers, durable=False, max_length=most)
+        target = str(queue_address(name))
+        if not named:
+            self._bus.adopt(target)
+        if self._bus.find_queue(name) is None:
+            await self._bus.create_queue(name, settings)
+        id_ = f"stomp/{name}" if not named else f"stomp/{name}/{scope or ''}/{pattern}"
+        known = [each for each in self._bus.subscriptions(target) if each.id.startswith("stomp/")]
+        same = any(
+            each.id == id_ and (each.pattern, each.scope, each.filter) == (pattern, scope, filter_)
+            for each in known
+        )
+        if not same:
+            self._bind(pattern, target, scope, filter_, id_, durable=settings.durable)
+        if source.queue is None:
+            source.bound = name, id_
+        self._consume(subscription, source, name, headers)
+
+    def _bind(
+        self,
+        pattern: str,
+        target: str | Callable[[Batch], None],
+        scope: str | None,
+        filter_: FilterSpec | None,
+        id_: str | None = None,
+        *,
+        durable: bool = False,
+    ) -> str:
+        """Subscribe on the bus; return the id of the subscription."""
+        try:
+            return self._bus.subscribe(
+                pattern, target, scope=scope, filter=filter_, id=id_, durable=durable
+            ).id
+        except SelectorError as error:
+            raise StompError("Invalid selector", f"{error}\n") from None
+
+    def _consume(
+        self, subscription: Subscription, source: Source, name: str, headers: Mapping[str, str]
+    ) -> None:
+        settled = subscription.ack is AckMode.AUTO
+        limit = _AT_ONCE if settled else prefetch(headers, self._broker.settings.max_unacknowledged)
+        self._held.add(name)
+        source.consumption = self._bus.consume(
+            name,
+            partial(self._deliver, subscription, source),
+            owner=self._owner,
+            windows=(Window(limit),),
+            settled=settled,
+            exclusive=headers.get("exclusive") == "true"
+            or headers.get("activemq.exclusive") == "true",
+            priority=_priority(headers),
+            cancelled=partial(self._gone, subscription),
+        )
+        if self._paused:
+            source.consumption.pause()
+
+    def _gone(self, subscription: Subscription, reason: str) -> None:
+        """Tell the client that somebody has deleted its queue: ERROR, as RabbitMQ does."""
+        state = subscription.state
+        if isinstance(state, Source) and state.queue is None:
+            self._fail(
+                StompError(
+                    "Server cancelled subscription",
+                    f"The server has canceled a subscription to '{subscription.destination}': "
+                    f"{reason}\n",
+                )
+            )
+
+    # messages out
+
+    def _deliver(
+        self, subscription: Subscription, source: Source, deliveries: list[Delivery]
+    ) -> None:
+        """Send what a queue hands over."""
+        machine = self._machine
+        if machine.state is not State.CONNECTED:
+            if subscription.ack is AckMode.AUTO:
+                self._bus.lost("connection closed", len(deliveries), subscription.destination)
+            return  # the end of the connection gives leases back
+        start, version, lossy = machine.message_start, machine.version, self._bus.lossy
+        line_of = self._broker.destination_line
+        parts: list[bytes] = []
+        address, scope, line = "", None, b""
+        for delivery in deliveries:
+            message = delivery.message
+            if message.address != address or message.scope != scope or not line:
+                address, scope = message.address, message.scope
+                line = line_of(address, scope, version, lossy)
+            if delivery.redelivered:
+                parts.append(start(subscription, delivery.receipt, redelivered=True))
+                parts.append(b"x-delivery-count:%d\n" % (delivery.receives - 1))
+            else:
+                parts.append(start(subscription, delivery.receipt))
+            parts.append(message_tail(message, line, version, lossy))
+        self._transport.write(b"".join(parts))
+        if self._transport.buffered > HIGH_WATER:
+            self._pause()
+
+    def _pause(self) -> None:
+        """Take nothing more from any queue until the client has read what there is."""
+        if not self._paused:
+            self._paused = True
+            for source in self._sources:
+                if source.consumption is not None:
+                    source.consumption.pause()
+            self._broker.spawn(self._go_on)
+
+    async def _go_on(self) -> None:
+        try:
+            await self._transport.drain()
+        except TransportClosed:
+            return  # the one who reads is told as well
+        self._paused = False
+        for source in list(self._sources):
+            if source.consumption is not None:
+                source.consumption.resume()
+
+    def _deliver_batch(self, subscription: Subscription, batch: Batch) -> None:
+        """Send what was published to a topic; each message is encoded once for all clients."""
+        machine, transport = self._machine, self._transport
+        if machine.state is not State.CONNECTED:
+            return
+        messages = batch.messages
+        if transport.buffered > self._broker.settings.slow_subscriber_bytes:
+            self._bus.lost("slow subscriber", len(messages), messages[0].address)
+            return
+        tails: list[bytes] | None = batch.cache.get(machine.version)
+        if tails is None:
+            tails = batch.cache[machine.version] = [self._tail(message) for message in messages]
+        parts: list[bytes] = []
+        for tail in tails:
+            parts += (machine.message_start(subscription, None), tail)
+        transport.write(b"".join(parts))
+
+    def _tail(self, message: Message) -> bytes:
+        version, lossy = self._machine.version, self._bus.lossy
+        line = self._broker.destination_line(message.address, message.scope, version, lossy)
+        return message_tail(message, line, version, lossy)
+
+    async def _browse(self, subscription: Subscription, name: str) -> None:
+        """Show what waits in a queue and leave it there; then tell the end, as ActiveMQ does."""
+        machine, transport = self._machine, self._transport
+        most = self._broker.settings.max_browsed
+        try:
+            messages = list(self._bus.peek(name, most))
+            for message in messages:
+                if machine.state is not State.CONNECTED or subscription.state is None:
+                    return
+                # Nothing is leased, so there is nothing to acknowledge, whatever the mode.
+                transport.write(
+                    machine.message_start(subscription, None, tracked=False) + self._tail(message)
+                )
+                await transport.drain()
+        except TransportClosed:
+            return
+        if machine.state is State.CONNECTED:
+            start = machine.message_start(subscription, None, tracked=False)
+            line = header_line("destination", subscription.destination, machine.version) or b""
+            transport.write(b"%s%sbrowser:end\ncontent-length:0\n\n\0\n" % (start, line))
+
+    # streams
+
+    async def _add_stream(
+        self,
+        subscription: Subscription,
+        source: Source,
+        destination: Destination,
+        headers: Mapping[str, str],
+    ) -> None:
+        name = destination.name
+        if destination.key is not None:
+            raise unsupported("SUBSCRIBE to one partition key of a stream")
+        if _SELECTOR in headers:
+            raise unsupported("a selector on a stream: it works for topics and exchanges")
+        await self._broker.ensure_stream(self._bus, name)
+        stream = self._bus.find_stream(name)
+        if stream is None:
+            raise NotFoundError("stream", name)
+        positions = [
+            _position(stream, shard.id, headers.get("x-stream-offset", "next"))
+            for shard in stream.shards()
+            if shard.ending_sequence is None or "x-stream-offset" in headers
+        ]
+        for shard in stream.shards():  # refused now, if it is
+            self._bus.watch(name, shard.id, _nothing)()
+        credit = Credit(prefetch(headers, self._broker.settings.max_unacknowledged))
+        source.reader = trio.CancelScope()
+        self._broker.spawn(
+            partial(self._read_stream, subscription, source, name, positions, credit)
+        )
+
+    async def _read_stream(
+        self,
+        subscription: Subscription,
+        source: Source,
+        name: str,
+        positions: Sequence[Position],
+        credit: Credit,
+    ) -> None:
+        """Send the records of all shards from some positions on; parents before their children."""
+        assert source.reader is not None
+        with source.reader:
+            async with trio.open_nursery() as nursery:
+                for position in positions:
+                    nursery.start_soon(
+                        self._read_shard, nursery, subscription, name, position, credit
+                    )
+
+    async def _read_shard(
+        self,
+        nursery: trio.Nursery,
+        subscription: Subscription,
+        name: str,
+        position: Position | None,
+        credit: Credit,
+    ) -> None:
+        try:
+            while position is not None and self._machine.state is State.CONNECTED:
+                await credit.wait()
+                changed = trio.Event()
+                unwatch = self._bus.watch(name, position.shard, changed.set)
+                try:
+                    found = await self._bus.read(
+                        name, position, limit=min(_RECORDS, credit.left), skip_trimmed=True
+                    )
+                    if not found.spans and found.next is not None:
+                        await changed.wait()
+                        continue
+                finally:
+                    unwatch()
+                self._send_records(subscription, found.records, credit)
+                await self._transport.drain()
+                if found.next is None:
+                    for child in found.children:
+                        start = Position(child.id, 0, inclusive=True)
+                        nursery.start_soon(
+                            self._read_shard, nursery, subscription, name, start, credit
+                        )
+                position = found.next
+        except TransportClosed:
+            pass  # the one who reads is told as well
+        except HubbubError as error:
+            self._gone(subscription, str(error))
+
+    def _send_records(
+        self, subscription: Subscription, records: Sequence[Record], credit: Credit
+    ) -> None:
+        parts: list[bytes] = []
+        for record in records:
+            message = record.message
+            assert isinstance(message, Message)
+            tag = None
+            if subscription.ack is not AckMode.AUTO:
+                credit.left -= 1
+                tag = StreamTag(credit)
+            parts.append(self._machine.message_start(subscription, tag))
+            parts.append(b"x-stream-offset:%d\n" % record.sequence)
+            parts.append(self._tail(message))
+        self._transport.write(b"".join(parts))
+
+    # reply-to
+
+    async def temporary(self, destination: Destination) -> str:
+        """Return the `/reply-queue/` of a `/temp-queue/` name, made and subscribed to if new."""
+        name = self._temporary.get(destination.name)
+        if name is None:
+            if len(self._temporary) >= self._broker.settings.max_subscriptions:
+                raise unsupported("more temporary queues than one connection may have")
+            name = REPLY_PREFIX + secrets.token_urlsafe(15)
+            self._bus.adopt(str(queue_address(name)))
+            headers: dict[str, str] = {}
+            await self._bus.create_queue(name, queue_settings(headers, durable=False))
+            self._temporary[destination.name] = name
+            subscription = self._machine.subscribe(destination.text)
+            source = Source()
+            source.queue = name
+            subscription.state = source
+            self._sources.add(source)
+            self._consume(subscription, source, name, headers)
+        return f"/reply-queue/{name}"
+
+    # ACK, UNSUBSCRIBE and the end
+
+    async def settle(self, tags: Sequence[object], outcome: Outcome) -> None:
+        """End the leases of messages that the client has acknowledged, or refused."""
+        receipts: list[Receipt] = []
+        for tag in tags:
+            if isinstance(tag, Receipt):
+                receipts.append(tag)
+            elif isinstance(tag, StreamTag):
+                tag.credit.give_back()
+        if receipts:
+            await self._bus.settle(receipts, outcome)
+
+    async def remove(self, subscription: Subscription, headers: Mapping[str, str]) -> None:
+        """Deliver nothing more; a durable subscription ends for good if the client says so."""
+        source = subscription.state
+        subscription.state = None
+        if not isinstance(source, Source):
+            return
+        ends = is_durable(headers)
+        self._sources.discard(source)
+        self._stop(source)
+        if source.queue is not None:
+            await self._delete(source.queue)
+        if ends:
+            name = subscription_queue(headers, self._client_id, self._bus.principal.name)
+            await self._delete(name)
+
+    def _stop(self, source: Source) -> None:
+        if source.consumption is not None:
+            self._bus.end_consumption(source.consumption)
+        if source.live is not None:
+            self._bus.unsubscribe(source.live)
+        if source.reader is not None:
+            source.reader.cancel()
+        if source.bound is not None and self._bus.find_queue(source.bound[0]) is None:
+            self._bus.unsubscribe(source.bound[1])  # the queue went with its last consumer
+
+    async def _delete(self, queue: str) -> None:
+        self._held.discard(queue)
+        with suppress(NotFoundError):
+            await self._bus.delete_queue(queue)
+
+    async def close(self) -> None:
+        """End all subscriptions; what was not acknowledged goes back."""
+        sources, self._sources = self._sources, set()
+        for source in sources:
+            self._stop(source)
+        for source in sources:
+            if source.queue is not None:
+                await self._delete(source.queue)
+        for name in self._held:
+            await self._bus.release_owner(name, self._owner)
+        self._held.clear()
+
+
+def _nothing() -> None:
+    """Hear of no change."""
+
+
+def _priority(headers: Mapping[str, str]) -> int:
+    for name in ("x-priority", "activemq.priority"):
+        text = headers.get(name)
+        if text is not None:
+            try:
+                return int(text)
+            except ValueError:
+                raise StompError(
+                    "Invalid header", f"\"{name}\" must be a number, not '{text[:80]}'\n"
+                ) from None
+    return 0
+
+
+def _position(stream: StreamInfo, shard: int, offset: str) -> Position:
+    """Return where to begin: RabbitMQ's "first", "last", "next", "offset=N", "timestamp=S"."""
+    kind, _, number = offset.partition("=")
+    if kind == "first" and not number:
+        return stream.oldest(shard)
+    if kind in {"next", "last"} and not number:
+        return stream.latest(shard)
+    if kind in {"offset", "timestamp"} and number.isascii() and number.isdecimal():
+        if kind == "offset":
+            return Position(shard, int(number[:18]), inclusive=True)
+        return stream.at_timestamp(shard, int(number[:18]) * 1000)
+    raise StompError(
+        "Invalid header",
+        f'"x-stream-offset" must be first, last, next, offset=N or timestamp=SECONDS, not '
+        f"'{offset[:80]}'\n",
+    )
