@@ -70,7 +70,7 @@ class Address(msgspec.Struct, frozen=True):
         if self.kind is Kind.TOPIC:
             return self.name
         if self.kind is Kind.QUEUE:
-            return _QUEUE_PREFIX + _WILDCARDS.escape(self.name)
+            return spell_queue(self.name)
         text = _STREAM_PREFIX + _SEPARATORS.escape(self.name)
         return text if self.key is None else f"{text}/{_WILDCARDS.escape(self.key)}"
 
@@ -108,6 +108,13 @@ def queue_address(name: str) -> Address:
     address = Address(Kind.QUEUE, name)
     _check_text(str(address))
     return address
+
+
+def spell_queue(name: str) -> str:
+    """Return the address of a queue as text, unchecked: for names on the way of every message."""
+    if "%" in name or is_pattern(name):
+        name = _WILDCARDS.escape(name)
+    return _QUEUE_PREFIX + name
 
 
 def stream_address(name: str, key: str | None = None) -> Address:

@@ -29,22 +29,30 @@ class Admin:
     def __init__(self, hub: "Hub") -> None:
         self._hub = hub
         self._routes = [route for _, route in hub.manager.gather(Hooks.hubbub_http_routes, hub)]
-        hub.meters.show_plugins(hub.manager)
-        hub.meters.show_queues(hub.all_queues, hub.config.admin.metrics_queues)
+        self._own = {
+            "/": self._index,
+            "/metrics": self._metrics,
+            "/readyz": self._readiness,
+            "/healthz": self._health,
+        }
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request."""
-        if request.method not in {"GET", "HEAD"} and not self._routes:
-            return _text(405, "only GET here\n", [("Allow", "GET, HEAD")])
-        if request.path == "/healthz":
-            return _page(health_page())
-        if request.path == "/readyz":
-            return _page(ready_page(self._hub.unready(), self._hub.manager))
-        if request.path == "/metrics":
-            return _page(self._hub.meters.page(request.headers.get("accept")))
-        if request.path == "/":
-            return self._index()
-        return await self._route(request)
+        page = self._own.get(request.path)
+        if page is None:
+            return await self._route(request)
+        if request.method not in {"GET", "HEAD"}:
+            return _not_allowed(request, {"GET", "HEAD"})
+        return page(request)
+
+    def _health(self, request: Request) -> Response:
+        return _page(health_page())
+
+    def _readiness(self, request: Request) -> Response:
+        return _page(ready_page(self._hub.unready(), self._hub.manager))
+
+    def _metrics(self, request: Request) -> Response:
+        return _page(self._hub.meters.page(request.headers.get("accept", "")))
 
     async def _route(self, request: Request) -> Response:
         allowed = set()
@@ -55,11 +63,10 @@ class Admin:
                 return await route.handler(request)
             allowed.add(route.method)
         if allowed:
-            methods = ", ".join(sorted(allowed))
-            return _text(405, f"{request.path} takes {methods}\n", [("Allow", methods)])
+            return _not_allowed(request, allowed)
         return _text(404, f"nothing is at {request.path}\n")
 
-    def _index(self) -> Response:
+    def _index(self, request: Request) -> Response:
         hub = self._hub
         rows = [
             f"<tr><td>{html.escape(each.protocol)}<td><code>{html.escape(each.url)}</code>"
@@ -91,12 +98,12 @@ class AdminPlugin:
     def hubbub_servers(self, hub: "Hub") -> Iterable[Server]:
         """Serve the admin listener, unless it is turned off."""
         if hub.config.admin.enabled:
-            yield Server("admin", partial(_serve, hub))
+            yield Server("admin", partial(_serve, hub, Admin(hub)))
 
 
-async def _serve(hub: "Hub", task_status: trio.TaskStatus[list[Endpoint]]) -> None:
+async def _serve(hub: "Hub", admin: Admin, task_status: trio.TaskStatus[list[Endpoint]]) -> None:
     server = HttpServer(
-        Admin(hub),
+        admin,
         shutdown=hub.shutdown,
         on_error=lambda error, request: hub.log.error(
             "admin request failed", path=request.path, exc_info=error
@@ -114,6 +121,11 @@ async def _serve(hub: "Hub", task_status: trio.TaskStatus[list[Endpoint]]) -> No
 
 def _fits(path: str, asked: str) -> bool:
     return asked.startswith(path) if path.endswith("/") else asked == path
+
+
+def _not_allowed(request: Request, methods: Iterable[str]) -> Response:
+    allowed = ", ".join(sorted(methods))
+    return _text(405, f"{request.path} takes {allowed}\n", [("Allow", allowed)])
 
 
 def _page(page: Page) -> Response:

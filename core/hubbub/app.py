@@ -66,6 +66,7 @@ class Hub:
         )
         self.authority = Authority(self.config, self.manager, self)
         self.meters = Meters()
+        self._commits = self.meters.timings("commit_seconds", "Writing a batch to the store.")
         self._store_reason = ""
         self.engine = self._make_engine()
         self.observers = Observers(self.manager)
@@ -86,8 +87,31 @@ class Hub:
             self.shutdown,
             retry_start=self.config.plugins.start_failure == "retry",
         )
+        self._show_metrics()
         self.ready = False
         """Whether every server listens and none has been asked to stop."""
+
+    def _show_metrics(self) -> None:
+        meters, bus, stats = self.meters, self.bus, self.engine.stats
+        meters.show_plugins(self.manager)
+        meters.show_queues(self.engine.all_queues, self.config.admin.metrics_queues)
+        meters.show_sent(
+            lambda: {
+                "topic": bus.sent_to_topics,
+                "queue": bus.sent_to_queues,
+                "stream": bus.sent_to_streams,
+            }
+        )
+        meters.gauge("subscriptions", "Subscriptions there are.", bus.count_subscriptions)
+        meters.gauge("retained", "Retained messages there are.", bus.count_retained)
+        meters.gauge("messages", "Messages in all queues.", lambda: stats().messages)
+        text = "Bytes of messages that are held in memory."
+        meters.gauge("memory_bytes", text, lambda: stats().memory_bytes)
+        text = "Bytes that wait to be written to the store."
+        meters.gauge("backlog_bytes", text, lambda: stats().backlog_bytes)
+        meters.gauge("endpoints", "Subscriptions and routes to URLs.", lambda: len(self._outlets))
+        text = "Deliveries to URLs that failed."
+        meters.counter("endpoint_failures", text, lambda: self._outlets.failures)
 
     def _make_engine(self) -> Engine:
         settings = self.config.hub
@@ -111,10 +135,12 @@ class Hub:
             memory_limit=settings.memory_limit,
             close_timeout=max(1.0, settings.stop_deadline),
             clock=self.clock,
-            on_state=self._store_state,
+            on_state=self.store_changed,
+            on_written=self._commits.observe,
         )
 
-    def _store_state(self, available: bool, reason: str) -> None:
+    def store_changed(self, available: bool, reason: str) -> None:
+        """Note whether the store can write, and why not: for the engine, when that changes."""
         self._store_reason = "" if available else reason
         if available:
             self.log.info("the store writes again")
@@ -196,7 +222,7 @@ class Hub:
         self.log.error("transform failed", transform=name, exc_info=error)
 
     def all_queues(self) -> Iterable[Queue]:
-        """Return the queues of all realms: for metrics."""
+        """Return the queues of all realms."""
         return self.engine.all_queues()
 
     def unready(self) -> list[str]:
@@ -205,11 +231,6 @@ class Hub:
         if not self._store_reason:
             return reasons
         return [*reasons, f"the store can't write: {self._store_reason}"]
-
-    @property
-    def endpoint_failures(self) -> int:
-        """Deliveries to URLs that failed, since the start."""
-        return self._outlets.failures
 
     @property
     def endpoints(self) -> list[Endpoint]:

@@ -172,6 +172,8 @@ class Bus:
         self._filter_kinds = {"policy": _compile_policy, **filter_kinds}
         self._realms: dict[str, _Realm] = {}
         self._addresses: dict[str, Address | AddressError] = {}
+        self.sent_to_topics = self.sent_to_queues = self.sent_to_streams = 0
+        """Messages sent by address, those that the bus itself passes on included."""
         self.endpoints: Endpoints = _NoEndpoints()
         """Delivers to targets that are URLs; the hub sets it."""
         engine.dead_letter = self._bury
@@ -192,6 +194,14 @@ class Bus:
         if realm is None:
             realm = self._realms[name] = _Realm()
         return realm
+
+    def count_subscriptions(self) -> int:
+        """Count the subscriptions of all realms."""
+        return sum(len(realm.by_id) for realm in self._realms.values())
+
+    def count_retained(self) -> int:
+        """Count the retained messages of all realms, expired ones that nobody asked for too."""
+        return sum(len(realm.retained) for realm in self._realms.values())
 
     # publishing
 
@@ -239,10 +249,12 @@ class Bus:
         if address.kind is Kind.QUEUE:
             queue = self.engine.find_queue(realm, address.name)
             if queue is not None:
+                self.sent_to_queues += len(run)
                 return _publication(queue.enqueue(run))
         else:
             stream = self.engine.find_stream(realm, address.name)
             if stream is not None:
+                self.sent_to_streams += len(run)
                 return _append(stream, run, address.key)
         error = NotFoundError(address.kind.value, address.name)
         return Publication(DONE, refused=dict.fromkeys(range(len(run)), error))
@@ -262,6 +274,7 @@ class Bus:
 
     def _publish_topic(self, realm: str, where: _Realm, run: Sequence[Message]) -> Publication:
         first = run[0]
+        self.sent_to_topics += len(run)
         for message in run:
             if message.retain:
                 self._retain(realm, where, message)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import trio
 
-from .address import queue_address, scheme_of
+from .address import scheme_of, spell_queue
 from .bus import Losses
 from .config import EndpointSettings
 from .engine.contract import Delivery, Engine, QueueSettings
@@ -219,7 +219,7 @@ class Endpoints:
             counts = queue.counts()
             waiting = counts.visible + counts.in_flight + counts.delayed
             if waiting:
-                self._lost("subscription ended", waiting, str(queue_address(name)))
+                self._lost("subscription ended", waiting, spell_queue(name))
             await self._engine.delete_queue(queue)
 
     def _start(self, endpoint: _Endpoint, nursery: trio.Nursery) -> None:
@@ -229,7 +229,7 @@ class Endpoints:
             hint = suggest(scheme, self._makers)
             raise RefusedError(f"no plugin delivers to {scheme}: URLs{hint}")
         session = self._make_session(endpoint.realm, endpoint.id, scheme)
-        session.adopt(str(queue_address(endpoint.queue)))
+        session.adopt(spell_queue(endpoint.queue))
         try:
             send = make(endpoint.url, session)
         except ValueError as error:

@@ -83,6 +83,7 @@ class Meters:
         self._listeners: dict[str, list[Any]] = {}
         self._ended: dict[str, dict[str, int]] = {}
         self._values: list[tuple[str, str, bool, Callable[[], float]]] = []
+        self._sent: Callable[[], Mapping[str, int]] | None = None
         self._timings: list[tuple[str, str, Timings]] = []
         self._queues: Callable[[], Iterable[Queue]] | None = None
         self._queue_limit = 0
@@ -143,6 +144,10 @@ class Meters:
         self._timings.append((name, text, timings))
         return timings
 
+    def show_sent(self, read: Callable[[], Mapping[str, int]]) -> None:
+        """Show how many messages were sent to each kind of resource."""
+        self._sent = read
+
     def show_queues(self, read: Callable[[], Iterable["Queue"]], limit: int) -> None:
         """Show queues: the first `limit` of `read()` one by one, the others together."""
         self._queues = read
@@ -182,6 +187,10 @@ class Meters:
         """Yield the metrics as they are now; prometheus-client calls this."""
         yield from self._collect_protocols()
         yield from self._collect_listeners()
+        if self._sent is not None:
+            sent = {(kind,): count for kind, count in self._sent().items()}
+            text = "Messages sent to topics, queues and streams, those passed on included."
+            yield _family("sent", text, sent, ("kind",), rises=True)
         if self._queues is not None:
             yield from self._collect_queues(self._queues())
         if self._manager is not None:

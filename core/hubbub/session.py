@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
-from .address import AddressError, queue_address, stream_address
+from .address import AddressError, queue_address, spell_queue, stream_address
 from .auth import Principal
 from .bus import Accepts, Batch, Bus, FilterSpec, Publication, Subscription, new_record
 from .engine.contract import (
@@ -385,7 +385,7 @@ class Session:
     # queues
 
     def _queue(self, name: str, action: str) -> Queue:
-        self._demand(action, f"$queue/{name}")
+        self._demand(action, spell_queue(name))
         queue = self._engine.find_queue(self.realm, name)
         if queue is None:
             raise NotFoundError("queue", name)
@@ -407,7 +407,7 @@ class Session:
             ExistsError, DeniedError, AddressError.
         """
         queue_address(name)
-        self._demand("configure", f"$queue/{name}")
+        self._demand("configure", spell_queue(name))
         return QueueInfo(await self._engine.create_queue(self.realm, name, settings))
 
     async def configure_queue(self, name: str, settings: QueueSettings) -> Commit:
@@ -417,7 +417,7 @@ class Session:
     async def delete_queue(self, name: str) -> Commit:
         """Delete a queue, all it holds, and the subscriptions that lead to it."""
         queue = self._queue(name, "configure")
-        for subscription in self._bus.subscriptions(self.realm, str(queue_address(name))):
+        for subscription in self._bus.subscriptions(self.realm, spell_queue(name)):
             self._bus.unsubscribe(self.realm, subscription.id)
         return await self._engine.delete_queue(queue)
 

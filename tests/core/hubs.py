@@ -26,16 +26,19 @@ class RecordingLog:
 
 
 def make_hub(
-    plugins: Mapping[str, object] | None = None, *, log: Any = None, **settings: Any
+    given: Mapping[str, object] | None = None, /, *, log: Any = None, **settings: Any
 ) -> Hub:
-    """Make a hub that keeps nothing and has no admin listener, unless `settings` say so."""
+    """Make a hub with plugins `given` by name.
+
+    It keeps nothing and has no admin listener, unless `settings` say so.
+    """
     defaults: dict[str, Any] = {
         "hub": HubSettings(durability="memory", stop_deadline=2),
         "admin": AdminSettings(enabled=False),
         "plugins": PluginSettings(enable=[]),
     }
     config = Config(**{**defaults, **settings})
-    return Hub(config, plugins=plugins, log=RecordingLog() if log is None else log)
+    return Hub(config, plugins=given, log=RecordingLog() if log is None else log)
 
 
 def session_of(hub: Hub, client: str = "tester", realm: str = "default") -> Session:

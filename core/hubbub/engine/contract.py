@@ -456,6 +456,18 @@ class Document(msgspec.Struct, frozen=True, array_like=True):
     value: bytes
 
 
+class EngineStats(msgspec.Struct, frozen=True):
+    """What an engine holds at one moment, for metrics.
+
+    * `messages`: in queues, whatever their state.
+    * `memory_bytes`: bodies in memory; `backlog_bytes`: what waits to be written.
+    """
+
+    messages: int
+    memory_bytes: int
+    backlog_bytes: int
+
+
 class Engine(ABC):
     """Keeps everything that outlives a connection."""
 
@@ -489,6 +501,10 @@ class Engine(ABC):
         Raises:
             UnavailableError: it could not within its deadline.
         """
+
+    @abstractmethod
+    def stats(self) -> EngineStats:
+        """What it holds now."""
 
     # queues
 

@@ -17,6 +17,7 @@ from .contract import (
     Commit,
     Document,
     Engine,
+    EngineStats,
     Queue,
     QueueSettings,
     Receipt,
@@ -155,6 +156,11 @@ class EmbeddedEngine(Engine):
                     f"messages that wait take {self.memory} bytes, twice hub.memory_limit"
                 )
         await self.journal.ready()
+
+    def stats(self) -> EngineStats:
+        """Return what it holds now."""
+        messages = sum(queue.depth for queue in self._numbered.values())
+        return EngineStats(messages, self.memory, self.journal.backlog)
 
     # queues
 

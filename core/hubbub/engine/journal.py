@@ -334,6 +334,7 @@ class SqliteJournal(Journal):
       process longer.
     * `on_state`: called on the Trio thread with `available` and a reason when it changes; it must
       not raise.
+    * `on_written`: likewise with the seconds that a batch took.
     * `open_store`: for tests.
     """
 
@@ -349,6 +350,7 @@ class SqliteJournal(Journal):
         ready_timeout: float = 30.0,
         close_timeout: float = 30.0,
         on_state: Callable[[bool, str], None] | None = None,
+        on_written: Callable[[float], None] | None = None,
         clock: Clock | None = None,
         open_store: Callable[[Path, Durability], Store] = Store,
     ) -> None:
@@ -362,6 +364,7 @@ class SqliteJournal(Journal):
         self._ready_timeout = ready_timeout
         self._close_timeout = close_timeout
         self._on_state = on_state or (lambda available, reason: None)
+        self._on_written = on_written or (lambda seconds: None)
         self._clock = clock or SystemClock()
         self._store = open_store(self._path, durability)
         self._lock = FolderLock(folder)
@@ -585,6 +588,7 @@ class SqliteJournal(Journal):
             round_.keep()
             return True
         self._writing, self._writing_round = batch, round_
+        started = trio.current_time()
         job = worker.submit(partial(self._store.write, batch))
         await self._finish(job)
         self._writing = self._writing_round = None
@@ -600,6 +604,7 @@ class SqliteJournal(Journal):
         if refused:
             round_.fail(f"cannot be stored: {'; '.join(refused)}")
         round_.keep()
+        self._on_written(trio.current_time() - started)
         self._set_state(True, self._answering)
         if self.backlog <= self._backlog_limit:
             self._wake_publishers()
