@@ -41,9 +41,13 @@ class Context:
 
         Sessions are shared by all requests of a principal: never close one.
         """
-        realm = self._endpoint.settings.realm(account or self.account, region or self.region)
         assert self.call.service is not None
-        return self._endpoint.session(self.principal, realm, self.call.service.name)
+        return self._endpoint.session(
+            self.principal,
+            account or self.account,
+            region or self.region,
+            self.call.service.name,
+        )
 
     @property
     def url(self) -> str:

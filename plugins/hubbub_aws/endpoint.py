@@ -1,6 +1,5 @@
 """The HTTP application behind the AWS endpoint: from requests to operations and back."""
 
-import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from hubbub_aws.cors import Cors
 from hubbub_aws.errors import AwsError
 from hubbub_aws.hooks import AwsService, OperationFunction, Page
 from hubbub_aws.identity import Gatekeeper, accounts_of
+from hubbub_aws.messages import RawHeaders, new_request_id
 from hubbub_aws.messages import Request as AwsRequest
 from hubbub_aws.messages import Response as AwsResponse
 from hubbub_aws.routing import Call, Router
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 MAX_SESSIONS = 1024
 """Sessions that are kept for further requests: principals times realms times services."""
+MAX_PLACES = 4096
 
 
 class Endpoint:
@@ -60,31 +61,46 @@ class Endpoint:
         self._gatekeeper = Gatekeeper(hub, settings)
         self._cors = Cors(settings.cors_origins)
         self._sessions: OrderedDict[tuple[Principal, str, str], Session] = OrderedDict()
+        self._places: dict[tuple[Principal, str, str, str], Session] = {}
+        """The same sessions, by account and region in place of the realm."""
         self._logs_access = hub.config.log.level == "debug"
 
-    def session(self, principal: Principal, realm: str, protocol: str) -> Session:
-        """Return the session of a principal in a realm: one for all its requests."""
-        key = (principal, realm, protocol)
+    def session(self, principal: Principal, account: str, region: str, service: str) -> Session:
+        """Return the session of a principal in the realm of an account, for all its requests."""
+        place = (principal, account, region, service)
+        session = self._places.get(place)
+        if session is None:
+            session = self._session(principal, self.settings.realm(account, region), service)
+            if len(self._places) >= MAX_PLACES:
+                self._places.clear()
+            self._places[place] = session
+        return session
+
+    def _session(self, principal: Principal, realm: str, service: str) -> Session:
+        key = (principal, realm, service)
         session = self._sessions.get(key)
         if session is None:
             if len(self._sessions) >= MAX_SESSIONS:
+                self._places.clear()
                 _, oldest = self._sessions.popitem(last=False)
                 oldest.__exit__(None, None, None)
             session = self._hub.session(
-                principal, protocol=protocol, client=f"{protocol}/{principal.name}", realm=realm
+                principal, protocol=service, client=f"{service}/{principal.name}", realm=realm
             )
             self._sessions[key] = session.__enter__()
         return session
 
     def close(self) -> None:
         """End all sessions."""
+        self._places.clear()
         while self._sessions:
             _, session = self._sessions.popitem()
             session.__exit__(None, None, None)
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request."""
-        origin = request.headers.get("origin")
+        headers = RawHeaders(request.headers.raw)
+        origin = headers.get("origin")
         if origin:
             if not self._cors.allows(origin):
                 return Response(403, body=b"Calls from this origin are not allowed.\n")
@@ -92,13 +108,13 @@ class Endpoint:
                 return Response(200, self._cors.preflight(request, origin))
         if request.method == "GET" and request.path in self._pages:
             return await self._pages[request.path](request)
-        answer = await self._answer(request)
-        headers = answer.headers + self._cors.headers(origin) if origin else answer.headers
+        answer = await self._answer(request, headers)
+        fields = answer.headers + self._cors.headers(origin) if origin else answer.headers
         body = answer.body if answer.events is None else answer.events
-        return Response(answer.status, headers, body)
+        return Response(answer.status, fields, body)
 
-    async def _answer(self, request: Request) -> AwsResponse:
-        request_id = str(uuid.uuid4())
+    async def _answer(self, request: Request, headers: RawHeaders) -> AwsResponse:
+        request_id = new_request_id()
         too_large: AwsError | None = None
         try:
             body = await request.body(self.settings.max_request_bytes)
@@ -107,7 +123,7 @@ class Endpoint:
                 "RequestEntityTooLargeException", error.message, status=error.status
             )
             body = b""
-        call = self._router.route(_wire(request, body))
+        call = self._router.route(_wire(request, headers, body))
         try:
             if too_large is not None:
                 raise too_large
@@ -166,14 +182,13 @@ class Endpoint:
         )
 
 
-def _wire(request: Request, body: bytes) -> AwsRequest:
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in request.headers.raw:
-        name = raw_name.decode("latin-1")
-        # Signers hash the bytes on the wire, so decoding must be reversible.
-        value = raw_value.decode("utf-8", "surrogateescape")
-        headers[name] = f"{headers[name]},{value}" if name in headers else value
-    return AwsRequest(request.method, request.path, request.query, headers, body)
+def _wire(request: Request, headers: RawHeaders, body: bytes) -> AwsRequest:
+    path, query = request.path, request.query
+    if not request.target.isascii():  # signers hash bytes; the server took them for Latin-1
+        path, query = (
+            text.encode("latin-1").decode("utf-8", "surrogateescape") for text in (path, query)
+        )
+    return AwsRequest(request.method, path, query, headers, body)
 
 
 def _as_aws(error: HubbubError) -> AwsError:

@@ -1,8 +1,7 @@
 """Who sends a request: access keys, signatures, and clients that need none."""
 
+import time
 from typing import TYPE_CHECKING
-
-import trio
 
 from hubbub import DEFAULT_REALM, AccessKey, Anonymous, Principal
 from hubbub_aws.errors import AwsError
@@ -49,7 +48,7 @@ class Gatekeeper:
         The short way for most requests; `admit` is the long one.
         """
         found = self._strangers.get((call.identity.access_key, peer.rpartition(":")[0]))
-        if found is None or found[1] < trio.current_time():
+        if found is None or found[1] < time.monotonic():
             return None
         return found[0]
 
@@ -70,7 +69,7 @@ class Gatekeeper:
             if principal is not None:
                 if len(self._strangers) >= _REMEMBERED:
                     self._strangers.clear()
-                until = trio.current_time() + self._life
+                until = time.monotonic() + self._life
                 self._strangers[key, peer.rpartition(":")[0]] = (principal, until)
                 return principal
         if key is None:

@@ -41,6 +41,7 @@ _MEDIA_TYPES = {
     "application/cbor": ProtocolName.RPC_CBOR,
 }
 _CACHED_CREDENTIALS = 4096
+_CACHED_BINDINGS = 1024
 _LONGEST_HOST = 255
 
 
@@ -140,6 +141,8 @@ class Router:
         self._by_name = {service.name: service for service in self.services}
         self._by_host = {host: service for service in self.services for host in service.hosts}
         self._query = [each for each in self.services if ProtocolName.QUERY in each.protocols]
+        self._bindings: dict[tuple[str | None, str], tuple[Service, ProtocolName, Binding]] = {}
+        """Where requests with a target went before, by target and content type."""
         self._identify = lru_cache(_CACHED_CREDENTIALS)(self._identity_of)
 
     def identity(self, request: Request) -> Identity:
@@ -176,10 +179,21 @@ class Router:
         """Find what a request means. Never raises: a bad request fails in `Call.params`."""
         identity = self.identity(request)
         headers = request.headers
-        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        target = headers.get("x-amz-target")
+        content_type, target = headers.get("content-type", ""), headers.get("x-amz-target")
+        known = self._bindings.get((target, content_type))
+        if known is not None:
+            service, name, binding = known
+            operation = binding.operation.name
+            return Call(request, identity, service, name, operation, request.body, binding)
+        media_type = content_type.partition(";")[0].strip().lower()
         if target is not None:
-            return self._route_target(request, identity, media_type, target)
+            call = self._route_target(request, identity, media_type, target)
+            if call._binding is not None and call.service is not None:
+                if len(self._bindings) >= _CACHED_BINDINGS:
+                    self._bindings.clear()
+                known = (call.service, call.protocol, call._binding)
+                self._bindings[target, content_type] = known
+            return call
         rpc_path = _RPC_PATH.search(request.path)
         if rpc_path is not None or headers.get("smithy-protocol") == "rpc-v2-cbor":
             return self._route_rpc(request, identity, rpc_path)

@@ -64,6 +64,8 @@ class Service:
         hosts: Collection[str] = (),
     ) -> None:
         self.model = model
+        self.name = model.signing_name
+        """The service's name, as in a credential scope."""
         self.hosts = frozenset({model.endpoint_prefix, model.signing_name, *hosts})
         self.errors = ErrorTable(model, error_namespace, errors)
         self.crc32 = crc32
@@ -77,11 +79,6 @@ class Service:
 
     def __repr__(self) -> str:
         return f"<Service {self.model.name}>"
-
-    @property
-    def name(self) -> str:
-        """The service's name, as in a credential scope."""
-        return self.model.signing_name
 
     def codec(self, protocol: ProtocolName) -> Codec:
         """The codec of one of ``protocols``."""
