@@ -96,6 +96,8 @@ from .server import (
 )
 from .session import QueueInfo, Session, StreamInfo
 from .streams import (
+    MAX_HASH_KEY,
+    NoSuchShardError,
     Position,
     ReadResult,
     Record,
@@ -104,6 +106,7 @@ from .streams import (
     Span,
     StreamError,
     StreamSettings,
+    hash_key,
 )
 from .websocket import WebSocket, WebSocketClosed, WebSocketSettings, WebSocketTransport
 from .websocket import accept as accept_websocket
@@ -113,6 +116,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "DEFAULT_REALM",
     "LASTING_OWNER",
+    "MAX_HASH_KEY",
     "AccessKey",
     "Address",
     "AddressError",
@@ -155,6 +159,7 @@ __all__ = [
     "ListenerSettings",
     "ListenerStats",
     "Message",
+    "NoSuchShardError",
     "NotFoundError",
     "Outcome",
     "Password",
@@ -206,6 +211,7 @@ __all__ = [
     "compile_filter",
     "escape_level",
     "from_dotted",
+    "hash_key",
     "hookimpl",
     "hookspec",
     "load_config",

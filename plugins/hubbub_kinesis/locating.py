@@ -1,0 +1,170 @@
+"""Which stream, shard or consumer a request means."""
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from hubbub import Session, ShardInfo, StreamInfo
+from hubbub_aws import AwsError, Context
+from hubbub_aws.arns import Arn, make_arn
+from hubbub_aws.protocols import Params
+from hubbub_kinesis.errors import (
+    invalid_argument,
+    no_such_shard,
+    no_such_stream,
+    not_active,
+    not_found,
+    shard_does_not_exist,
+)
+from hubbub_kinesis.sequences import parse_shard, shard_name
+from hubbub_kinesis.state import Book, Consumer, Status, StreamState
+
+NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
+_CONSUMER = re.compile(
+    r"stream/(?P<stream>[a-zA-Z0-9_.-]+)/consumer/(?P<name>[a-zA-Z0-9_.-]+):(?P<created>[0-9]+)"
+)
+
+
+class Located(NamedTuple):
+    """A stream that exists, and the session of the caller in its realm."""
+
+    session: Session
+    info: StreamInfo
+    state: StreamState
+    name: str
+    account: str
+    region: str
+
+    @property
+    def arn(self) -> str:
+        """The stream's name for AWS."""
+        return stream_arn(self.region, self.account, self.name)
+
+    def consumer_arn(self, consumer: Consumer) -> str:
+        """A consumer's name for AWS."""
+        return f"{self.arn}/consumer/{consumer.name}:{consumer.created // 1000}"
+
+    def open_shards(self) -> list[ShardInfo]:
+        """Return the open shards, by hash key."""
+        shards = [shard for shard in self.info.shards() if shard.closed is None]
+        return sorted(shards, key=lambda shard: shard.starting_hash_key)
+
+
+class Locator:
+    """Finds what requests name, in one hub's book."""
+
+    def __init__(self, book: Book, now: Callable[[], int]) -> None:
+        self._book = book
+        self._now = now
+
+    def stream(self, context: Context, params: Params) -> Located:
+        """Find the stream that a request names, whatever its status. Raises `AwsError`."""
+        name, arn = params.get("StreamName"), params.get("StreamARN")
+        account, region = context.account, context.region
+        if arn is not None:
+            parsed = Arn.parse(arn)
+            account, region = parsed.account, parsed.region
+            named = parsed.resource.removeprefix("stream/")
+            if name is not None and name != named:
+                raise invalid_argument("StreamName and StreamARN name different streams.")
+            name = named
+        if name is None:
+            raise invalid_argument("Either StreamName or StreamARN should be provided.")
+        return self.named(context, name, account, region)
+
+    def named(self, context: Context, name: str, account: str, region: str) -> Located:
+        """Find a stream by its name. Raises `AwsError`."""
+        session = context.session(account, region)
+        info = session.find_stream(name) if NAME.fullmatch(name) else None
+        if info is None:
+            raise no_such_stream(name, account)
+        state = self._book.state(session.realm, info)
+        if state.gone_at is not None and self._now() >= state.gone_at:
+            raise no_such_stream(name, account)
+        return Located(session, info, state, name, account, region)
+
+    def active(self, context: Context, params: Params) -> Located:
+        """Find a stream that is to be changed: it has to be ACTIVE. Raises `AwsError`."""
+        stream = self.stream(context, params)
+        self.check_active(stream)
+        return stream
+
+    def check_active(self, stream: Located) -> None:
+        """Check that a stream is ACTIVE. Raises `AwsError`."""
+        status = stream.state.status(self._now())
+        if status is not Status.ACTIVE:
+            raise not_active(stream.name, stream.account, status)
+
+    def usable(self, context: Context, params: Params) -> Located:
+        """Find a stream to read or write: it is there for that when ACTIVE or UPDATING."""
+        stream = self.stream(context, params)
+        self.check_usable(stream)
+        return stream
+
+    def check_usable(self, stream: Located) -> None:
+        """Check that a stream can be read and written. Raises `AwsError`."""
+        if stream.state.active_at or stream.state.gone_at is not None:
+            status = stream.state.status(self._now())
+            if status in {Status.CREATING, Status.DELETING}:
+                raise no_such_stream(stream.name, stream.account)
+
+    def consumer(self, context: Context, arn: str) -> tuple[Located, Consumer]:
+        """Find a consumer by its ARN. Raises `AwsError`."""
+        parsed = Arn.parse(arn)
+        found = _CONSUMER.fullmatch(parsed.resource)
+        if found is None:
+            raise invalid_argument(f"ConsumerARN {arn} is not valid.")
+        stream = self.named(context, found["stream"], parsed.account, parsed.region)
+        consumer = self.consumers(stream).get(found["name"])
+        if consumer is None or consumer.created // 1000 != int(found["created"]):
+            raise no_such_consumer(stream, found["name"])
+        return stream, consumer
+
+    def consumers(self, stream: Located) -> dict[str, Consumer]:
+        """Return a stream's consumers, without those that are gone by now."""
+        consumers = stream.state.consumers
+        now = self._now()
+        gone = [
+            each.name
+            for each in consumers.values()
+            if each.gone_at is not None and now >= each.gone_at
+        ]
+        for name in gone:
+            del consumers[name]
+        return consumers
+
+
+def no_such_consumer(stream: Located, name: str) -> AwsError:
+    """The consumer is not registered."""
+    return not_found(
+        f"Consumer {name}, stream {stream.name} under account {stream.account} not found."
+    )
+
+
+def find_shard(stream: Located, given: str) -> ShardInfo:
+    """Find a shard that is to be changed. Raises `AwsError`."""
+    try:
+        number = parse_shard(given)
+    except ValueError:
+        raise no_such_shard(given, stream.name, stream.account) from None
+    found = next((shard for shard in stream.info.shards() if shard.id == number), None)
+    if found is None:
+        raise no_such_shard(shard_name(number), stream.name, stream.account)
+    return found
+
+
+def find_readable_shard(stream: Located, given: str) -> ShardInfo:
+    """Find a shard that is to be read. Raises `AwsError`."""
+    try:
+        number = parse_shard(given)
+    except ValueError:
+        raise no_such_shard(given, stream.name, stream.account) from None
+    found = next((shard for shard in stream.info.shards() if shard.id == number), None)
+    if found is None:
+        raise shard_does_not_exist(shard_name(number), stream.name, stream.account)
+    return found
+
+
+def stream_arn(region: str, account: str, name: str) -> str:
+    """Return a stream's ARN."""
+    return str(make_arn("kinesis", region, account, f"stream/{name}"))

@@ -1,0 +1,89 @@
+"""Resource policies: kept and told, as AWS does.
+
+What a client may do here is decided by hubbub's own users and permissions.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from hubbub_aws import AwsError, Context, OperationFunction
+from hubbub_aws.arns import Arn
+from hubbub_aws.protocols import Params
+from hubbub_kinesis.errors import invalid_argument, not_found
+from hubbub_kinesis.locating import Located, Locator
+from hubbub_kinesis.state import Book, Consumer, StreamState
+
+MAX_BYTES = 20 * 1024
+
+
+class Policies:
+    """The actions on resource policies."""
+
+    def __init__(self, book: Book, locator: Locator) -> None:
+        self._book = book
+        self._locate = locator
+
+    def operations(self) -> Mapping[str, OperationFunction]:
+        """Return the actions of this class."""
+        return {
+            "DeleteResourcePolicy": self.delete_resource_policy,
+            "GetResourcePolicy": self.get_resource_policy,
+            "PutResourcePolicy": self.put_resource_policy,
+        }
+
+    async def put_resource_policy(self, context: Context, params: Params) -> Params:
+        """Attach a policy to a stream or consumer, in place of the one there is."""
+        stream, owner = self._find(context, params)
+        policy: str = params["Policy"]
+        _check_policy(policy)
+        owner.policy = policy
+        await self._book.keep(stream.session, stream.name, stream.state).wait()
+        return {}
+
+    async def get_resource_policy(self, context: Context, params: Params) -> Params:
+        """Return the policy of a stream or consumer."""
+        _, owner = self._find(context, params)
+        if owner.policy is None:
+            raise _no_policy(params)
+        return {"Policy": owner.policy}
+
+    async def delete_resource_policy(self, context: Context, params: Params) -> Params:
+        """Detach the policy of a stream or consumer."""
+        stream, owner = self._find(context, params)
+        if owner.policy is None:
+            raise _no_policy(params)
+        owner.policy = None
+        await self._book.keep(stream.session, stream.name, stream.state).wait()
+        return {}
+
+    def _find(self, context: Context, params: Params) -> tuple[Located, StreamState | Consumer]:
+        arn: str = params["ResourceARN"]
+        if "/consumer/" in Arn.parse(arn).resource:
+            return self._locate.consumer(context, arn)
+        stream = self._locate.stream(context, {"StreamARN": arn})
+        return stream, stream.state
+
+
+def _no_policy(params: Params) -> AwsError:
+    return not_found(f"No resource policy found for resource ARN {params['ResourceARN']}")
+
+
+def _check_policy(text: str) -> None:
+    if len(text.encode()) > MAX_BYTES:
+        raise invalid_argument(f"Policy is larger than {MAX_BYTES} bytes.")
+    try:
+        policy = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        raise invalid_argument("Policy is not valid JSON.") from None
+    statements = policy.get("Statement") if isinstance(policy, dict) else None
+    if isinstance(statements, dict):
+        statements = [statements]
+    if not isinstance(statements, list) or not statements:
+        raise invalid_argument("Policy has no Statement.")
+    for statement in statements:
+        if not isinstance(statement, dict) or statement.get("Effect") not in {"Allow", "Deny"}:
+            raise invalid_argument("Each Statement of a policy needs an Effect: Allow or Deny.")
+        for name in ("Principal", "Action", "Resource"):
+            if name not in statement and f"Not{name}" not in statement:
+                raise invalid_argument(f"Each Statement of a policy needs a {name}.")

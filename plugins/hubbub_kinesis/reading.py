@@ -1,0 +1,145 @@
+"""GetShardIterator and GetRecords."""
+
+from collections.abc import Callable, Mapping
+
+from hubbub import Message, NoSuchShardError, Position, ReadResult
+from hubbub_aws import AwsError, Context, OperationFunction
+from hubbub_aws.arns import Arn
+from hubbub_aws.protocols import Params
+from hubbub_kinesis.describing import describe_children
+from hubbub_kinesis.errors import (
+    dry_run,
+    expired_iterator,
+    invalid_argument,
+    rate_exceeded,
+    shard_does_not_exist,
+)
+from hubbub_kinesis.iterators import LIFETIME, ShardIterator
+from hubbub_kinesis.locating import Located, Locator, find_readable_shard
+from hubbub_kinesis.positions import Start
+from hubbub_kinesis.sequences import record_number, shard_name, stream_base
+from hubbub_kinesis.throttling import Throttle
+
+MAX_RECORDS = 10_000
+MAX_BYTES = 10 * 2**20
+
+
+class Reading:
+    """The actions that read shards with iterators."""
+
+    def __init__(self, now: Callable[[], int], locator: Locator, throttle: Throttle | None) -> None:
+        self._now = now
+        self._locate = locator
+        self._throttle = throttle
+
+    def operations(self) -> Mapping[str, OperationFunction]:
+        """Return the actions of this class."""
+        return {"GetRecords": self.get_records, "GetShardIterator": self.get_shard_iterator}
+
+    async def get_shard_iterator(self, context: Context, params: Params) -> Params:
+        """Return an iterator, which is good for five minutes."""
+        stream = self._locate.usable(context, params)
+        shard = find_readable_shard(stream, params["ShardId"])
+        now = self._now()
+        position = Start.of_iterator(params).find(stream, shard, now)
+        if params.get("DryRun"):
+            raise dry_run()
+        return {"ShardIterator": _iterator(stream, position, now)}
+
+    async def get_records(self, context: Context, params: Params) -> Params:
+        """Read from an iterator on; say where to read on, and how far behind the reader is."""
+        now = self._now()
+        try:
+            iterator = ShardIterator.decode(params["ShardIterator"])
+        except ValueError:
+            raise invalid_argument("Invalid ShardIterator.") from None
+        if now - iterator.created > LIFETIME:
+            raise expired_iterator(iterator.created, now)
+        stream = self._find(context, iterator, params.get("StreamARN"))
+        if params.get("DryRun"):
+            raise dry_run()
+        shard = iterator.position.shard
+        throttle = self._throttle
+        if throttle is not None and not throttle.read(stream.info.number, shard):
+            raise rate_exceeded(shard_name(shard), stream.name, stream.account)
+        found = await read(
+            stream, iterator.position, now, params.get("Limit", MAX_RECORDS), MAX_BYTES
+        )
+        if throttle is not None:
+            size = sum(span.size for span in found.spans)
+            throttle.has_read(stream.info.number, shard, size)
+        result: Params = {
+            "Records": results(stream, found),
+            "MillisBehindLatest": found.behind,
+        }
+        if found.next is not None:
+            result["NextShardIterator"] = _iterator(stream, found.next, now)
+        else:
+            result["ChildShards"] = describe_children(found.children)
+        return result
+
+    def _find(self, context: Context, iterator: ShardIterator, arn: str | None) -> Located:
+        stream = self._locate.named(context, iterator.name, iterator.account, context.region)
+        if arn is not None and Arn.parse(arn).resource != f"stream/{iterator.name}":
+            raise invalid_argument("Invalid ShardIterator: it is not of the stream of StreamARN.")
+        self._locate.check_usable(stream)
+        if stream.info.number != iterator.stream:
+            raise _missing(stream, iterator.position.shard)
+        return stream
+
+
+async def read(
+    stream: Located, position: Position, now: int, limit: int, max_bytes: int
+) -> ReadResult:
+    """Read from a position on, but nothing that is past its retention. Raises `AwsError`."""
+    session, name = stream.session, stream.name
+    retention = stream.info.settings.retention
+    try:
+        found = await session.read(
+            name, position, limit=limit, max_bytes=max_bytes, skip_trimmed=True
+        )
+        if retention is not None and found.spans:
+            horizon = now - retention
+            records = found.spans[0].records
+            if records and records[0].arrived < horizon:
+                # Retention drops whole segments: what it left over is passed over here.
+                position = stream.info.at_timestamp(position.shard, horizon)
+                found = await session.read(
+                    name, position, limit=limit, max_bytes=max_bytes, skip_trimmed=True
+                )
+    except NoSuchShardError as error:
+        raise _missing(stream, error.shard) from error
+    return found
+
+
+def results(stream: Located, found: ReadResult) -> list[Params]:
+    """Return records as answers have them. Headers of other protocols have no place there."""
+    base = stream_base(stream.info.number)
+    records: list[Params] = []
+    lost = 0
+    for record in found.records:
+        message = record.message
+        assert isinstance(message, Message)
+        lost += bool(message.headers)
+        records.append(
+            {
+                "SequenceNumber": record_number(base, record.sequence, record.shard),
+                "ApproximateArrivalTimestamp": record.arrived / 1000,
+                "Data": message.body,
+                "PartitionKey": record.partition_key,
+            }
+        )
+    if lost:
+        stream.session.lossy("headers", lost)
+    if stream.state.encryption != "NONE":
+        for each in records:
+            each["EncryptionType"] = stream.state.encryption
+    return records
+
+
+def _iterator(stream: Located, position: Position, now: int) -> str:
+    return ShardIterator(now, stream.info.number, stream.account, stream.name, position).encode()
+
+
+def _missing(stream: Located, shard: int) -> AwsError:
+    return shard_does_not_exist(shard_name(shard), stream.name, stream.account)

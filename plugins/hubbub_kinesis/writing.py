@@ -1,0 +1,185 @@
+"""PutRecord and PutRecords."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+
+from hubbub import MAX_HASH_KEY, Message, hash_key, stream_address
+from hubbub_aws import AwsError, Context, OperationFunction
+from hubbub_aws.protocols import Params
+from hubbub_kinesis.errors import dry_run, invalid, invalid_argument, rate_exceeded
+from hubbub_kinesis.locating import Located, Locator
+from hubbub_kinesis.sequences import Place, record_number, shard_name, stream_base
+from hubbub_kinesis.sequences import Sequence as SequenceNumber
+from hubbub_kinesis.throttling import Throttle
+from hubbub_kinesis.validating import Validators
+
+MAX_BATCH_BYTES = 10 * 2**20
+"""Bytes of one PutRecords, data and partition keys."""
+
+_MAX_KEY_DIGITS = 39
+
+
+class Writing:
+    """The actions that write records."""
+
+    def __init__(self, locator: Locator, validators: Validators, throttle: Throttle | None) -> None:
+        self._locate = locator
+        self._throttle = throttle
+        self._checks = {
+            name: (validators.keyed(name), validators.plain(name))
+            for name in ("PutRecord", "PutRecords")
+        }
+
+    def operations(self) -> Mapping[str, OperationFunction]:
+        """Return the actions of this class, which check their parameters themselves."""
+        return {"PutRecord": self.put_record, "PutRecords": self.put_records}
+
+    def _find(self, context: Context, operation: str, params: Params) -> Located:
+        """Check the parameters and find the stream; only that tells whether it needs keys."""
+        keyed, plain = self._checks[operation]
+        try:
+            keyed(params)
+        except AwsError as problem:
+            plain(params)
+            stream = self._locate.usable(context, params)
+            if stream.state.distribution != "AUTO":
+                raise problem from None
+            return stream
+        return self._locate.usable(context, params)
+
+    async def put_record(self, context: Context, params: Params) -> Params:
+        """Append one record."""
+        stream = self._find(context, "PutRecord", params)
+        after = params.get("SequenceNumberForOrdering")
+        if after is not None:
+            _check_ordering(stream, after)
+        size = _check_record(stream, params, "data")
+        message = _message(stream, params)
+        if self._throttle is not None:
+            shard = _shard_of(stream, message)
+            if not self._throttle.write(stream.info.number, shard, size):
+                raise rate_exceeded(shard_name(shard), stream.name, stream.account)
+        result = (await self._append(stream, [message], params))[0]
+        return _encrypted(stream, result)
+
+    async def put_records(self, context: Context, params: Params) -> Params:
+        """Append a batch; records that a shard has no room for now fail one by one."""
+        stream = self._find(context, "PutRecords", params)
+        entries: list[Params] = params["Records"]
+        sizes = [
+            _check_record(stream, entry, "records.{}.member.data", index)
+            for index, entry in enumerate(entries, 1)
+        ]
+        if sum(sizes) > MAX_BATCH_BYTES:
+            raise invalid_argument("Records size exceeds 10 MB limit")
+        messages = [_message(stream, entry) for entry in entries]
+        if self._throttle is None:
+            results = await self._append(stream, messages, params)
+            return _encrypted(stream, {"FailedRecordCount": 0, "Records": results})
+        return await self._put_throttled(stream, messages, sizes, params)
+
+    async def _put_throttled(
+        self, stream: Located, messages: Sequence[Message], sizes: Sequence[int], params: Params
+    ) -> Params:
+        assert self._throttle is not None
+        results: list[Params] = [{} for _ in messages]
+        taken: list[int] = []
+        for index, message in enumerate(messages):
+            shard = _shard_of(stream, message)
+            if self._throttle.write(stream.info.number, shard, sizes[index]):
+                taken.append(index)
+                continue
+            error = rate_exceeded(shard_name(shard), stream.name, stream.account)
+            results[index] = {"ErrorCode": error.code, "ErrorMessage": error.message}
+        written = await self._append(stream, [messages[index] for index in taken], params)
+        for index, result in zip(taken, written, strict=True):
+            results[index] = result
+        failed = len(messages) - len(taken)
+        return _encrypted(stream, {"FailedRecordCount": failed, "Records": results})
+
+    async def _append(
+        self, stream: Located, messages: Sequence[Message], params: Params
+    ) -> list[Params]:
+        if params.get("DryRun"):
+            raise dry_run()
+        if not messages:
+            return []
+        await stream.session.ready()
+        appended = stream.session.append(stream.name, messages)
+        await appended.commit.wait()
+        base = stream_base(stream.info.number)
+        return [
+            {
+                "SequenceNumber": record_number(base, record.sequence, record.shard),
+                "ShardId": shard_name(record.shard),
+            }
+            for record in appended.records
+        ]
+
+
+def _message(stream: Located, entry: Params) -> Message:
+    key = entry.get("ExplicitHashKey")
+    if stream.state.distribution == "AUTO":
+        key = str(secrets.randbits(128))
+    return Message(
+        address=str(stream_address(stream.name)),
+        body=entry["Data"],
+        group=entry.get("PartitionKey"),
+        shard_key=key,
+    )
+
+
+def _shard_of(stream: Located, message: Message) -> int:
+    explicit = message.shard_key
+    key = hash_key(message.group or "") if explicit is None else int(explicit)
+    return next(
+        shard.id
+        for shard in stream.info.shards()
+        if shard.closed is None and shard.starting_hash_key <= key <= shard.ending_hash_key
+    )
+
+
+def _check_record(stream: Located, entry: Params, path: str, index: int = 0) -> int:
+    """Check what depends on the stream; return the record's size. Raises `AwsError`."""
+    data: bytes = entry["Data"]
+    limit = stream.state.max_record_kib * 1024
+    if len(data) > limit:
+        raise invalid(
+            path.format(index),
+            f"'java.nio.HeapByteBuffer[pos=0 lim={len(data)} cap={len(data)}]'",
+            f"Member must have length less than or equal to {limit}",
+        )
+    key: str | None = entry.get("ExplicitHashKey")
+    if key is not None and (len(key) > _MAX_KEY_DIGITS or int(key) > MAX_HASH_KEY):
+        raise invalid_argument(
+            "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. "
+            f"Specified value was {key}"
+        )
+    partition_key: str = entry.get("PartitionKey", "")
+    return len(data) + len(partition_key.encode())
+
+
+def _check_ordering(stream: Located, given: str) -> None:
+    """Check a SequenceNumberForOrdering. Later records have higher numbers in any case."""
+    try:
+        number = SequenceNumber.parse(given)
+    except ValueError:
+        number = None
+    last = stream.info.latest(stream.info.shards()[-1].id).sequence
+    known = (
+        number is not None
+        and number.stream == stream.info.number
+        and number.sequence <= last
+        and number.place is not Place.BEFORE
+    )
+    if not known:
+        raise invalid_argument(
+            f"ExclusiveMinimumSequenceNumber {given} used in PutRecord on stream {stream.name} "
+            f"under account {stream.account} is invalid."
+        )
+
+
+def _encrypted(stream: Located, result: Params) -> Params:
+    if stream.state.encryption != "NONE":
+        result["EncryptionType"] = stream.state.encryption
+    return result
