@@ -71,7 +71,7 @@ class Hub:
         self.engine = self._make_engine()
         self.observers = Observers(self.manager)
         filters = self.manager.collect(Hooks.hubbub_filters)
-        self.bus = Bus(self.engine, self.clock, self._lost, filters, self._delivery_failed)
+        self.bus = Bus(self.engine, self.clock, self._lost, filters, self._function_failed)
         makers = self.manager.collect(Hooks.hubbub_endpoints)
         self.bus.endpoints = self._outlets = Endpoints(
             self.engine,
@@ -147,8 +147,8 @@ class Hub:
         else:
             self.log.error("the store can't write", reason=reason)
 
-    def _delivery_failed(self, error: Exception) -> None:
-        self.log.error("a plugin could not take what was delivered", exc_info=error)
+    def _function_failed(self, error: Exception) -> None:
+        self.log.error("a plugin's function failed", exc_info=error)
 
     def _lost(self, reason: str, count: int, address: str) -> None:
         self.meters.drop(reason, count)

@@ -184,7 +184,11 @@ class Bus:
         """Take back the subscriptions and retained messages that the engine kept."""
         async for document in self.engine.documents(_SUBSCRIPTIONS):
             record = msgspec.msgpack.decode(document.value, type=_SubscriptionRecord)
-            self._add(self._subscription(document.realm, document.key, record, durable=True))
+            try:
+                kept = self._subscription(document.realm, document.key, record, durable=True)
+            except HubbubError as error:  # to go on without it would lose messages
+                raise RefusedError(f"subscription {document.key!r}: {error}") from error
+            self._add(kept)
         async for document in self.engine.documents(_RETAINED):
             message = msgspec.msgpack.decode(document.value, type=Message)
             self._realm(document.realm).retained.set(document.key, message)
@@ -298,7 +302,7 @@ class Bus:
             else:
                 part = filtered.get(accepts)
                 if part is None:
-                    part = filtered[accepts] = _accepted(run, whole, accepts)
+                    part = filtered[accepts] = self._accepted(run, whole, accepts)
                     if seen is not None:
                         seen.update(part[1])
                 if part[0] is None:
@@ -322,6 +326,22 @@ class Bus:
             () if seen is None else tuple(index for index in range(len(run)) if index not in seen)
         )
         return Publication(commit, unmatched, refused)
+
+    def _accepted(
+        self, run: Sequence[Message], whole: Batch, accepts: Accepts
+    ) -> tuple[Batch | None, list[int]]:
+        """Return the part of a batch that a filter lets through, and the indexes of it.
+
+        Subscriptions with the same filter object are given the same batch, and so share its cache.
+        """
+        try:
+            indexes = [index for index, message in enumerate(run) if accepts(message)]
+        except Exception as error:  # what a plugin's filter can't judge does not match
+            self._report(error)
+            indexes = [index for index, message in enumerate(run) if _judge(accepts, message)]
+        if len(indexes) == len(run):
+            return whole, indexes
+        return (Batch([run[index] for index in indexes]) if indexes else None), indexes
 
     # retained messages
 
@@ -465,7 +485,12 @@ class Bus:
         compiler = self._filter_kinds.get(spec.kind)
         if compiler is None:
             raise RefusedError(f"no plugin knows filters of the kind {spec.kind!r}")
-        return compiler(spec.spec)
+        try:
+            return compiler(spec.spec)
+        except HubbubError:
+            raise
+        except ValueError as error:
+            raise RefusedError(str(error)) from error
 
     def delivery_to(self, realm: str, target: str) -> Callable[[Batch], Enqueued | None]:
         """Make the function that delivers batches to an address."""
@@ -544,17 +569,12 @@ class _NoEndpoints:
         pass
 
 
-def _accepted(
-    run: Sequence[Message], whole: Batch, accepts: Accepts
-) -> tuple[Batch | None, list[int]]:
-    """Return the part of a batch that a filter lets through, and the indexes of it.
-
-    Subscriptions with the same filter object are given the same batch, and so share its cache.
-    """
-    indexes = [index for index, message in enumerate(run) if accepts(message)]
-    if len(indexes) == len(run):
-        return whole, indexes
-    return (Batch([run[index] for index in indexes]) if indexes else None), indexes
+def _judge(accepts: Accepts, message: Message) -> bool:
+    """Tell whether a filter matches; one that raises does not."""
+    try:
+        return accepts(message)
+    except Exception:  # the first was reported
+        return False
 
 
 def _circles(message: Message, queue: str, reason: str) -> bool:

@@ -217,7 +217,7 @@ class Hooks(Protocol):
         """Offer engines by the name that `hub.engine` chooses them by.
 
         **Called** once, before anything is opened. **Return** functions that make an engine, not
-        yet opened.
+        yet opened. It calls `hub.store_changed` when it can't write any more, or can again.
 
         **If it raises,** its plugin is failed; a hub that needs its engine does not start.
 
@@ -263,7 +263,7 @@ class Hooks(Protocol):
         factories by kind. A durable subscription keeps kind and specification, and its predicate
         is made again after a restart. A factory raises `ValueError` for a bad specification.
 
-        **If a predicate raises,** the message does not match.
+        **If a predicate raises,** the message does not match, and the failure is logged.
 
         ```python
         @hookimpl
@@ -478,7 +478,7 @@ class Hooks(Protocol):
     def hubbub_client_connected(self, client: Client) -> None:
         """Learn that a client connected and was let in.
 
-        **Called** when its session begins.
+        **Called** when its session begins. An endpoint that URLs are delivered to counts as one.
 
         **If it raises,** the client stays connected; the first failures are logged.
 

@@ -7,6 +7,7 @@ import msgspec
 from .bus import Batch, Bus, FilterSpec
 from .config import RouteSettings, Template
 from .engine.contract import Enqueued
+from .errors import RefusedError
 from .hookspecs import Transform
 from .message import Message
 
@@ -31,6 +32,9 @@ class Route:
         self._name = settings.name
         self._target = target
         self._pass_on = deliver
+        for each in settings.transform:
+            if each.use not in transforms:
+                raise RefusedError(f"route {self._name!r}: no plugin has a transform {each.use!r}")
         self._transforms = [
             (each.use, transforms[each.use], each.options) for each in settings.transform
         ]

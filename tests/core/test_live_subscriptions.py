@@ -2,7 +2,7 @@
 
 from hubbub import Batch, Enqueued, Hub, Message, Principal, QueueSettings, load_config
 
-SETTINGS = {
+SETTINGS: dict[str, dict[str, object]] = {
     "hub": {"durability": "memory"},
     "log": {"level": "error"},
     "admin": {"enabled": False},

@@ -1,11 +1,12 @@
 """The [[route]] entries: what passes, what is set, what is refused."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
-from hubbub import Hub, Message, QueueSettings, hookimpl
+from hubbub import Hub, Message, QueueSettings, RefusedError, hookimpl
 from hubbub.config import QueueSection, RouteSettings
 from hubbub.hookspecs import FilterFactory, Transform
 
@@ -31,7 +32,12 @@ class Plugin:
 
     @hookimpl
     def hubbub_filters(self) -> dict[str, FilterFactory]:
-        return {"larger": lambda spec: lambda message: len(message.body) > spec}
+        def larger(spec: Any) -> Callable[[Message], bool]:
+            if not isinstance(spec, int):
+                raise ValueError("no number")  # noqa: TRY004 - as the hook says
+            return lambda message: len(message.body) > spec
+
+        return {"larger": larger, "brittle": lambda spec: lambda message: message.body[0] > 0}
 
 
 def make(*routes: dict[str, Any], log: Any = None, **settings: Any) -> Hub:
@@ -84,6 +90,25 @@ async def test_the_filter_of_a_plugin() -> None:
         make({"to": "$queue/out", "filter": {"larger": 1}}), message(), message(b"xx")
     )
     assert [each.body for each in got] == [b"xx"]
+
+
+async def test_a_filter_that_raises_does_not_match_and_is_told() -> None:
+    log = RecordingLog()
+    hub = make({"to": "$queue/out", "filter": {"brittle": None}}, log=log)
+    got = await passed(hub, message(b"1"), message(b""), message(b"2"))
+    assert [each.body for each in got] == [b"1", b"2"]
+    assert log.told("error") == ["a plugin's function failed"]
+
+
+async def test_filters_and_transforms_that_are_not_there_stop_the_start() -> None:
+    for route, says in (
+        ({"filter": {"larger": "x"}}, "no number"),
+        ({"filter": {"unknown": 1}}, "no plugin knows filters of the kind 'unknown'"),
+        ({"transform": [{"use": "none"}]}, "route 'r0': no plugin has a transform 'none'"),
+    ):
+        with pytest.raises(RefusedError, match=says):
+            async with make({"to": "$queue/out", **route}).running():
+                raise AssertionError
 
 
 async def test_key_headers_and_content_type_are_set_from_templates() -> None:
