@@ -232,8 +232,10 @@ class Connection:
     # what the client sends
 
     async def _handle(self, events: Sequence[ev.Event]) -> None:
-        """Do what the events say: SEND frames that follow one another as one batch."""
+        """Do what the events say: frames of a kind that follow one another as one batch."""
         frames: list[Frame] = []
+        tags: list[object] = []
+        outcome = Outcome.ACCEPT
         receipt = ""
         try:
             for event in events:
@@ -243,6 +245,16 @@ class Connection:
                 if frames:
                     await self._publish(frames)
                     frames = []
+                if type(event) is ev.Settle and not event.receipt:
+                    if tags and _outcome_of(event) is not outcome:
+                        await self._subscriptions.settle(tags, outcome)
+                        tags = []
+                    outcome = _outcome_of(event)
+                    tags += event.tags
+                    continue
+                if tags:
+                    await self._subscriptions.settle(tags, outcome)
+                    tags = []
                 if isinstance(event, ev.Failed):
                     await self._confirm_all()
                     self._refuse(event.error, event.reply)
@@ -252,6 +264,8 @@ class Connection:
                 await self._obey(event)
             if frames:
                 await self._publish(frames)
+            if tags:
+                await self._subscriptions.settle(tags, outcome)
         except (StompError, HubbubError) as problem:
             await self._confirm_all()
             error = error_of(problem, receipt)
@@ -282,10 +296,7 @@ class Connection:
             await self._confirm_all()
 
     async def _settle(self, event: ev.Settle) -> None:
-        outcome = Outcome.ACCEPT
-        if not event.accepted:
-            outcome = Outcome.RELEASE if event.requeue else Outcome.REJECT
-        await self._subscriptions.settle(event.tags, outcome)
+        await self._subscriptions.settle(event.tags, _outcome_of(event))
 
     async def _commit(self, event: ev.Commit) -> None:
         """Do the steps of a transaction: all that can be refused is found out before the first."""
@@ -317,20 +328,20 @@ class Connection:
                     outgoing = head.note or await self._outgoing(head)
                     await self._prepare(outgoing, head)
                 except (StompError, HubbubError) as error:
-                    refused = error_of(error, head.receipt)
+                    refused = error_of(error, frame.receipt)
                     break
                 known = head
             messages.append(outgoing.message(frame.body, now))
-            if head.receipt:
-                receipts.append(head.receipt)
+            if frame.receipt:
+                receipts.append(frame.receipt)
         if refused is not None and not confirm:
             raise refused
         if messages:
             publication = bus.publish(messages)
             if publication.refused:
                 first = min(publication.refused)
-                refused = error_of(publication.refused[first], frames[first].head.receipt)
-                receipts = [each.head.receipt for each in frames[:first] if each.head.receipt]
+                refused = error_of(publication.refused[first], frames[first].receipt)
+                receipts = [each.receipt for each in frames[:first] if each.receipt]
             if receipts and confirm:
                 self._confirm(receipts, publication.commit)
         if refused is not None:
@@ -396,6 +407,12 @@ class Connection:
             self._confirmed = trio.Event()
             await self._confirmed.wait()
             self._confirmed = None
+
+
+def _outcome_of(event: ev.Settle) -> Outcome:
+    if event.accepted:
+        return Outcome.ACCEPT
+    return Outcome.RELEASE if event.requeue else Outcome.REJECT
 
 
 def error_of(error: Exception, receipt: str = "") -> StompError:

@@ -11,6 +11,8 @@ from .frames import Frame, Head, Version, unescape
 
 _REMEMBERED_HEADS: Final = 64
 _REMEMBERED_BYTES: Final = 1024
+_SPECIAL: Final = (b"\n", b"\r", b"\\", b"\0")
+"""What makes the id of an ACK more than it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +103,20 @@ class Decoder:
                     self._waits = Decoder._waits_for_blank_line
                     return position
                 raw = data[position:blank]
+                receipt = ""
                 head = heads.get(raw)
                 if head is None:
-                    head = self._parse_head(raw, body - position)
+                    self._check_head_size(body - position)
+                    start = raw.find(b"\nreceipt:")
+                    if start >= 0:  # the one header that differs from frame to frame
+                        stop = raw.find(b"\n", start + 9)
+                        if stop < 0:
+                            stop = len(raw)
+                        receipt = self._receipt(raw[start + 9 : stop])
+                        raw = raw[:start] + raw[stop:]
+                        head = heads.get(raw)
+                    if head is None:
+                        head = self._parse_head(raw)
                 length = head.length
                 if length is None:
                     stop = find(b"\0", body)
@@ -120,7 +133,7 @@ class Decoder:
                         return position
                     if data[stop]:
                         raise malformed(f"No NUL after the {length} bytes of the body")
-                frames.append(Frame(head, data[body:stop]))
+                frames.append(Frame(head, data[body:stop], receipt))
                 position = stop + 1
                 if self.version is None:
                     self._waits = _complete
@@ -165,14 +178,19 @@ class Decoder:
 
     # Heads
 
-    def _parse_head(self, raw: bytes, size: int) -> Head:
-        self._check_head_size(size)
-        if b"\0" in raw:
-            raise malformed("A NUL before the blank line that ends the headers")
-        try:
-            text = raw.decode()
-        except UnicodeDecodeError:
-            raise malformed("The headers are not UTF-8") from None
+    def _receipt(self, raw: bytes) -> str:
+        text = _decode(raw.removesuffix(b"\r"))
+        version = self.version
+        if version is None or version is Version.V10:
+            return text.strip()
+        return unescape(text, version)
+
+    def _parse_head(self, raw: bytes) -> Head:
+        if raw[:7] == b"ACK\nid:" and self.version is Version.V12:
+            id_ = raw[7:]
+            if id_.isascii() and not any(each in id_ for each in _SPECIAL):
+                return Head("ACK", {"id": id_.decode()}, None)
+        text = _decode(raw)
         if "\r" in text:
             text = text.replace("\r\n", "\n").removesuffix("\r")
         command, *lines = text.split("\n")
@@ -193,7 +211,7 @@ class Decoder:
         if version is Version.V10 or (version is None and "accept-version" not in headers):
             headers = {name.strip(): value.strip() for name, value in headers.items()}
         head = Head(command, headers, self._length(headers))
-        if head.plain and not head.receipt and len(raw) <= _REMEMBERED_BYTES:
+        if head.plain and len(raw) <= _REMEMBERED_BYTES:
             if len(self._heads) >= _REMEMBERED_HEADS:
                 self._heads.clear()
             self._heads[raw] = head
@@ -209,6 +227,15 @@ class Decoder:
         if len(text) > 18 or int(text) > self.limits.body_bytes:
             raise too_large(f"The body has more than {self.limits.body_bytes} bytes")
         return int(text)
+
+
+def _decode(raw: bytes) -> str:
+    if b"\0" in raw:
+        raise malformed("A NUL before the blank line that ends the headers")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise malformed("The headers are not UTF-8") from None
 
 
 def _complete(_decoder: Decoder, _data: bytes) -> bool:

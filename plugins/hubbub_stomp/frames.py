@@ -33,13 +33,12 @@ class Head:
     * `note`: for the server to keep what it has worked out from the headers.
     """
 
-    __slots__ = ("command", "headers", "length", "note", "plain", "receipt")
+    __slots__ = ("command", "headers", "length", "note", "plain")
 
     def __init__(self, command: str, headers: Mapping[str, str], length: int | None) -> None:
         self.command = command
         self.headers = headers
         self.length = length
-        self.receipt = headers.get("receipt", "")
         self.plain = command == "SEND" and "destination" in headers and "transaction" not in headers
         self.note: Any = None
 
@@ -58,10 +57,11 @@ class Head:
 
 
 class Frame(msgspec.Struct, gc=False):
-    """One frame."""
+    """One frame. Its `receipt`, "" if it asks for none, is not among the headers."""
 
     head: Head
     body: bytes = b""
+    receipt: str = ""
 
     @property
     def command(self) -> str:

@@ -154,7 +154,7 @@ class ServerConnection:
                 if head.plain and self.state is State.CONNECTED:
                     append(frame)
                     continue
-                receipt = head.receipt
+                receipt = frame.receipt
                 if self.state is State.EXPECT_CONNECT:
                     append(self._on_connect(frame))
                     return events
@@ -223,7 +223,7 @@ class ServerConnection:
             )
         transaction.size += size
         transaction.steps.append((frame, subscription))
-        return ev.Noted(frame.head.receipt) if frame.head.receipt else None
+        return ev.Noted(frame.receipt) if frame.receipt else None
 
     def _transaction(self, frame: Frame, *, end: bool = False) -> _Transaction:
         name = frame.headers.get("transaction")
@@ -247,17 +247,17 @@ class ServerConnection:
             if len(self._transactions) >= self.settings.transactions:
                 raise too_large(f"More than {self.settings.transactions} open transactions")
             self._transactions[name] = _Transaction()
-        return ev.Noted(frame.head.receipt) if frame.head.receipt else None
+        return ev.Noted(frame.receipt) if frame.receipt else None
 
     def _on_commit(self, frame: Frame) -> ev.Event:
         steps: list[Frame | ev.Settle] = []
         for step, subscription in self._transaction(frame, end=True).steps:
             steps.append(step if subscription is None else self._settle(step, subscription))
-        return ev.Commit(steps, frame.head.receipt)
+        return ev.Commit(steps, frame.receipt)
 
     def _on_abort(self, frame: Frame) -> ev.Event | None:
         self._transaction(frame, end=True)
-        return ev.Noted(frame.head.receipt) if frame.head.receipt else None
+        return ev.Noted(frame.receipt) if frame.receipt else None
 
     def _on_subscribe(self, frame: Frame) -> ev.Event:
         headers = frame.headers
@@ -282,7 +282,7 @@ class ServerConnection:
                 f'not "{headers["ack"][:80]}"\n',
             ) from None
         subscription = self._add(name, destination, ack, id_)
-        return ev.Subscribe(subscription, headers, frame.head.receipt)
+        return ev.Subscribe(subscription, headers, frame.receipt)
 
     def _add(self, name: str, destination: str, ack: AckMode, id_: str | None) -> Subscription:
         line = b"" if id_ is None else header_line("subscription", id_, self.version)
@@ -313,7 +313,7 @@ class ServerConnection:
                 f'Subscription to "{said}" not found.\n',
             )
         self.end(subscription)
-        return ev.Unsubscribe(subscription, headers, frame.head.receipt)
+        return ev.Unsubscribe(subscription, headers, frame.receipt)
 
     def _on_ack(self, frame: Frame) -> ev.Event | None:
         headers = frame.headers
@@ -360,12 +360,12 @@ class ServerConnection:
             tags,
             frame.command == "ACK",
             headers.get("requeue") != "false",
-            frame.head.receipt,
+            frame.receipt,
         )
 
     def _on_disconnect(self, frame: Frame) -> ev.Event:
         self.state = State.CLOSED
-        return ev.Disconnect(frame.head.receipt)
+        return ev.Disconnect(frame.receipt)
 
     # What the server sends
 

@@ -22,6 +22,7 @@ from hubbub import (
     Position,
     Receipt,
     Record,
+    RefusedError,
     Session,
     StreamInfo,
     Transport,
@@ -227,8 +228,10 @@ class Subscriptions:
             return self._bus.subscribe(
                 pattern, target, scope=scope, filter=filter_, id=id_, durable=durable
             ).id
-        except SelectorError as error:
-            raise StompError("Invalid selector", f"{error}\n") from None
+        except RefusedError as error:
+            if isinstance(error.__cause__, SelectorError):
+                raise StompError("Invalid selector", f"{error}\n") from None
+            raise
 
     def _consume(
         self, subscription: Subscription, source: Source, name: str, headers: Mapping[str, str]

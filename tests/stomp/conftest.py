@@ -44,7 +44,7 @@ class Client:
     def write(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def send(self, command: str, body: bytes = b"", **headers: str) -> None:
+    def send(self, command: str, body: bytes = b"", /, **headers: str) -> None:
         """Send a frame; `_` in a name stands for `-`."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         self.write(encode(command, named, body, self.version))
@@ -71,7 +71,7 @@ class Client:
         assert frame.command == command, (frame.headers, frame.body)
         return frame
 
-    def confirmed(self, command: str, body: bytes = b"", **headers: str) -> None:
+    def confirmed(self, command: str, body: bytes = b"", /, **headers: str) -> None:
         """Send a frame and wait for its receipt, the next frame that comes."""
         self.send(command, body, receipt="confirm", **headers)
         assert self.expect("RECEIPT").headers["receipt-id"] == "confirm"

@@ -83,8 +83,22 @@ def test_heads_that_repeat_are_parsed_once() -> None:
     decoder = Decoder(version=V12)
     first, second = decoder.decode(b"SEND\ndestination:/queue/a\n\n1\0" * 2)
     assert first.head is second.head
-    one, other = decoder.decode(b"SEND\ndestination:/queue/a\nreceipt:1\n\n1\0" * 2)
-    assert one.head is not other.head
+    (one,) = decoder.decode(b"SEND\nreceipt:a\\c1\r\ndestination:/queue/a\n\n1\0")
+    (other,) = decoder.decode(b"SEND\ndestination:/queue/a\nreceipt:2\n\n\0")
+    assert one.head is other.head is first.head
+    assert [each.receipt for each in (first, one, other)] == ["", "a:1", "2"]
+
+
+def test_receipts() -> None:
+    data = b"ACK\nid:1\nreceipt: 1 \nreceipt:2\n\n\0"
+    (frame,) = Decoder(version=V12).decode(data)
+    assert frame.receipt == " 1 "
+    (frame,) = Decoder(version=V10).decode(data)
+    assert frame.receipt == "1"
+    for bad in (b"\xff", b"\\t", b"\0"):
+        decoder = Decoder(version=V12)
+        assert decoder.decode(b"ACK\nid:1\nreceipt:%s\n\n\0" % bad) == []
+        assert decoder.error is not None
 
 
 def test_many_different_heads_are_not_all_remembered() -> None:
@@ -176,7 +190,9 @@ def test_decode_undoes_encode(
     except ValueError:
         assert version is not V12
         return
-    if "content-length" in headers or (version is V10 and any(n != n.strip() for n in headers)):
+    if {"content-length", "receipt"} & headers.keys() or (
+        version is V10 and any(n != n.strip() for n in headers)
+    ):
         return
     data *= 2
     pieces = [data[start : start + size] for start in range(0, len(data), size)]

@@ -185,7 +185,7 @@ def test_send_is_reported_as_it_is() -> None:
     connection = connected()
     events = connection.receive_data(b"SEND\ndestination:/queue/a\nreceipt:1\n\nhi\0" * 2)
     assert [type(event) for event in events] == [Frame, Frame]
-    assert [event.head.receipt for event in events if isinstance(event, Frame)] == ["1", "1"]
+    assert [event.receipt for event in events if isinstance(event, Frame)] == ["1", "1"]
 
 
 def test_transaction() -> None:
