@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[1]
 PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if path.name.startswith("hubbub_"))
 BUILT_ON_AWS = {"hubbub_sqs", "hubbub_sns", "hubbub_kinesis"}
 SANS_IO = {
+    "hubbub_amqp": {"channel", "decode", "encode", "errors", "events", "methods", "properties",
+                    "protocol", "wire"},
     "hubbub_mqtt": {"aliases", "decode", "encode", "events", "inflight", "packets", "properties",
                     "protocol", "reasons", "topics", "wire"},
     "hubbub_aws": {"arns", "errors", "eventstream", "messages", "models", "routing", "services", "shapes",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import ItemsView, Iterator
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -75,10 +75,9 @@ class Ledger(Generic[T]):
         """Put back what a transaction that was rolled back had taken out."""
         self._open = dict(sorted([*self._open.items(), *items]))
 
-    def numbered(self, items: list[T]) -> list[tuple[int, T]]:
-        """Return items that are still open with their tags."""
-        wanted = set(map(id, items))
-        return [(tag, item) for tag, item in self._open.items() if id(item) in wanted]
+    def items(self) -> ItemsView[int, T]:
+        """Return what is open, by delivery tag."""
+        return self._open.items()
 
     def clear(self) -> list[T]:
         """Take out all."""

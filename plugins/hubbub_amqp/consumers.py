@@ -1,0 +1,359 @@
+"""Consumers: of queues, of streams, and of direct replies."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import trio
+
+from hubbub import (
+    Batch,
+    Consumption,
+    Delivery,
+    HubbubError,
+    Message,
+    Position,
+    Receipt,
+    StreamError,
+    StreamInfo,
+    Window,
+)
+
+from .declaring import LABEL, Declaration, parse_age
+from .encode import DeliverEncoder, encode_method_frame
+from .errors import AmqpError, Reply
+from .mapping import PROTOCOL, Spelled, routing_size
+from .methods import BasicCancel
+from .wire import FieldValue, Int64
+
+if TYPE_CHECKING:
+    from .channels import Channel
+
+_BATCH: Final = 256
+"""Deliveries that are made at once to a consumer without a prefetch limit."""
+_FIRST_BATCH: Final = 16
+_BATCH_BYTES: Final = 1024 * 1024
+_STREAM_READ: Final = 256
+
+
+class Held(NamedTuple):
+    """A delivery that is not acknowledged; `receipt` is None for a record of a stream."""
+
+    receipt: Receipt | None
+    consumer: Consumer | None
+    since: float
+
+
+class Pace(Window):
+    """Lets a queue go on as long as the client reads, and never in larger batches than it should.
+
+    It bounds what is delivered at once, not what is unsettled: `used` starts anew with each batch.
+    """
+
+    __slots__ = ("_connection_is_full", "batch")
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.batch = _FIRST_BATCH
+        self._connection_is_full = False
+
+    @property
+    def room(self) -> int:
+        """Deliveries that may be made now."""
+        return 0 if self._connection_is_full else self.batch - self.used
+
+    def give_back(self, count: int = 1) -> None:
+        """Pass over it: what is settled makes no room in a batch."""
+
+    def delivered(self, count: int, size: int, *, full: bool) -> None:
+        """Note what the last batch was like; begin the next one."""
+        self.batch = max(1, min(_BATCH, _BATCH_BYTES * count // (size + 1)))
+        self.used = 0
+        self._connection_is_full = full
+        if not full and self.waiting:
+            self.wake()
+
+    def go_on(self) -> None:
+        """Deliver again: the client has taken what was waiting."""
+        self._connection_is_full = False
+        self.wake()
+
+
+class Consumer:
+    """What consumers have in common: a tag on a channel, and how to send."""
+
+    def __init__(self, channel: Channel, tag: str, queue: str, *, no_ack: bool) -> None:
+        self.channel = channel
+        self.tag = tag
+        self.queue = queue
+        self.no_ack = no_ack
+        self.encoder = DeliverEncoder(channel.number, tag, channel.connection.machine.frame_max)
+
+    def start(self) -> None:
+        """Begin to deliver; the client knows its tag by now."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Deliver nothing more."""
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        """Go on: the client has taken what was waiting."""
+
+    def acknowledged(self, count: int) -> None:
+        """Note that deliveries were settled."""
+
+    def ended(self, reason: str) -> None:
+        """Note that the queue is gone, and tell the client."""
+        channel = self.channel
+        if channel.consumers.pop(self.tag, None) is None:
+            return
+        connection = channel.connection
+        connection.consumer_count -= 1
+        if connection.machine.has_capability("consumer_cancel_notify"):
+            connection.write(encode_method_frame(channel.number, BasicCancel(self.tag, True)))
+
+
+class QueueConsumer(Consumer):
+    """A consumer of a queue: the queue pushes, windows say how much."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        tag: str,
+        queue: str,
+        *,
+        no_ack: bool,
+        exclusive: bool,
+        priority: int,
+    ) -> None:
+        super().__init__(channel, tag, queue, no_ack=no_ack)
+        self.prefetch = channel.prefetch or None
+        self._pace = Pace()
+        # Nothing may come before consume-ok: until `start` there is no room.
+        self._window = Window(0)
+        self._counts_deliveries = _is_quorum(channel, queue)
+        self._seen: bytes | None = None
+        self._routing_size = 0
+        windows: tuple[Window, ...] = (self._pace, self._window)
+        if not no_ack:
+            windows += (channel.window,)
+        self._consumption: Consumption = channel.connection.bus.consume(
+            queue,
+            self._deliver,
+            owner=channel.owner,
+            windows=windows,
+            settled=no_ack,
+            exclusive=exclusive,
+            priority=priority,
+            cancelled=self.ended,
+        )
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        self._window.resize(None if self.no_ack else self.prefetch)
+
+    def stop(self) -> None:
+        """Deliver nothing more."""
+        self.channel.connection.bus.end_consumption(self._consumption)
+
+    def resume(self) -> None:
+        """Go on: the client has taken what was waiting."""
+        self._pace.go_on()
+
+    def _deliver(self, deliveries: list[Delivery]) -> None:
+        channel = self.channel
+        ledger, no_ack, encode = channel.ledger, self.no_ack, self.encoder.encode
+        since = trio.current_time()
+        pieces: list[bytes] = []
+        size = 0
+        for delivery in deliveries:
+            message = delivery.message
+            wire = message.wire
+            if (
+                wire is not None
+                and wire.protocol == PROTOCOL
+                and not message.deaths
+                and not self._counts_deliveries
+            ):
+                data = wire.data
+                if data is not self._seen:
+                    self._seen = data
+                    self._routing_size = routing_size(data)
+                routing = self._routing_size
+            else:
+                routing, data = self._spell(delivery)
+            tag = (
+                ledger.next_tag() if no_ack else ledger.deliver(Held(delivery.receipt, self, since))
+            )
+            body = message.body
+            size += len(body) + len(data)
+            encode(pieces, tag, delivery.redelivered, routing, data, body)
+        full = channel.connection.write(b"".join(pieces))
+        self._pace.delivered(len(deliveries), size, full=full)
+
+    def _spell(self, delivery: Delivery) -> Spelled:
+        spelled = self.channel.connection.spell(delivery.message)
+        if self._counts_deliveries and delivery.receives > 1:
+            spelled = spelled.with_headers({"x-delivery-count": Int64(delivery.receives - 1)})
+        return spelled
+
+
+def _is_quorum(channel: Channel, queue: str) -> bool:
+    info = channel.connection.bus.find_queue(queue)
+    declared = None if info is None else Declaration.read(info.settings.labels.get(LABEL))
+    return declared is not None and declared.type == "quorum"
+
+
+class StreamConsumer(Consumer):
+    """A consumer of a stream: it reads on while the client acknowledges."""
+
+    def __init__(
+        self, channel: Channel, tag: str, queue: str, stream: StreamInfo, offset: FieldValue
+    ) -> None:
+        super().__init__(channel, tag, queue, no_ack=False)
+        self._credit = channel.prefetch
+        self._shards = [shard.id for shard in stream.shards()]
+        self._stream = stream
+        self._offset = offset
+        self._positions = {
+            shard: _position(stream, shard, offset, channel.connection.broker.now())
+            for shard in self._shards
+        }
+        self._scope = trio.CancelScope()
+        self._stir = trio.Event()
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        self.channel.connection.spawn(self._run)
+
+    def stop(self) -> None:
+        """Deliver nothing more."""
+        self._scope.cancel()
+
+    def resume(self) -> None:
+        """Go on: the client has taken what was waiting."""
+        self._stir.set()
+
+    def acknowledged(self, count: int) -> None:
+        """Go on reading."""
+        self._credit += count
+        self._stir.set()
+
+    async def _run(self) -> None:
+        bus = self.channel.connection.bus
+        with self._scope:
+            forget = [bus.watch(self.queue, shard, self.resume) for shard in self._shards]
+            try:
+                while True:
+                    self._stir = trio.Event()
+                    if not await self._read():
+                        await self._stir.wait()
+            except HubbubError as error:
+                self.ended(str(error))
+            finally:
+                for each in forget:
+                    each()
+
+    async def _read(self) -> bool:
+        """Deliver what there is; tell whether there was anything."""
+        connection = self.channel.connection
+        found = False
+        for shard in self._shards:
+            if self._credit <= 0 or connection.is_full:
+                return False
+            position = self._positions.get(shard)
+            if position is None:
+                continue
+            result = await connection.bus.read(
+                self.queue, position, limit=min(self._credit, _STREAM_READ),
+                max_bytes=_BATCH_BYTES, skip_trimmed=True,
+            )  # fmt: skip
+            records = result.records
+            if records:
+                found = True
+                self._deliver([(each.sequence, each.message) for each in records])
+            if result.next is None:
+                del self._positions[shard]
+                for child in result.children:
+                    if child.id not in self._positions and child.id not in self._shards:
+                        self._shards.append(child.id)
+                        self._positions[child.id] = self._stream.oldest(child.id)
+                        found = True
+                return found
+            self._positions[shard] = result.next
+        return found
+
+    def _deliver(self, records: list[tuple[int, object]]) -> None:
+        channel = self.channel
+        since = trio.current_time()
+        pieces: list[bytes] = []
+        for sequence, message in records:
+            assert isinstance(message, Message)
+            spelled = channel.connection.spell(message)
+            spelled = spelled.with_headers({"x-stream-offset": Int64(sequence)})
+            tag = channel.ledger.deliver(Held(None, self, since))
+            self.encoder.encode(pieces, tag, False, *spelled, message.body)
+        self._credit -= len(records)
+        channel.connection.write(b"".join(pieces))
+
+
+def _position(stream: StreamInfo, shard: int, offset: FieldValue, now: int) -> Position:
+    """Return where a consumer starts to read. Raises `AmqpError`."""
+    if offset is None or offset == "next":
+        return stream.latest(shard)
+    if offset == "first":
+        return stream.oldest(shard)
+    if offset == "last":
+        last = stream.latest(shard)
+        return Position(shard, last.sequence, inclusive=True)
+    if isinstance(offset, datetime):
+        return stream.at_timestamp(shard, int(offset.timestamp() * 1000))
+    if isinstance(offset, str) and (age := parse_age(offset)) is not None:
+        return stream.at_timestamp(shard, now - age * 1000)
+    if isinstance(offset, int) and not isinstance(offset, bool) and offset >= 0:
+        try:
+            return stream.at_sequence(shard, offset)
+        except StreamError:  # beyond what there is
+            return stream.latest(shard)
+    raise AmqpError(
+        Reply.PRECONDITION_FAILED, f"Invalid value for 'x-stream-offset' argument: {offset!r}"
+    )
+
+
+class ReplyConsumer(Consumer):
+    """Takes direct replies, which go to nobody else and are kept nowhere."""
+
+    def __init__(self, channel: Channel, tag: str, queue: str, token: str) -> None:
+        super().__init__(channel, tag, queue, no_ack=True)
+        self._token = token
+        self._id = ""
+
+    def start(self) -> None:
+        """Begin to take replies."""
+        bus = self.channel.connection.bus
+        address = f"$amqp/reply/{self._token}"
+        bus.adopt(address)
+        self._id = bus.subscribe(address, self._deliver).id
+        self.channel.connection.host.replies.add(self._token)
+        self.channel.reply_to = self._token
+
+    def stop(self) -> None:
+        """Take no more."""
+        self.channel.connection.bus.unsubscribe(self._id)
+        self.channel.connection.host.replies.discard(self._token)
+        self.channel.reply_to = None
+
+    def _deliver(self, batch: Batch) -> None:
+        channel = self.channel
+        connection = channel.connection
+        if connection.is_full:
+            connection.bus.lost("slow consumer", len(batch.messages), batch.messages[0].address)
+            return
+        pieces: list[bytes] = []
+        for message in batch.messages:
+            spelled = connection.spell(message)
+            tag = channel.ledger.next_tag()
+            self.encoder.encode(pieces, tag, False, *spelled, message.body)
+        connection.write(b"".join(pieces))
