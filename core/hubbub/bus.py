@@ -455,10 +455,6 @@ class Bus:
         found = where.by_id if target is None else where.by_target.get(target, {})
         return list(found.values())
 
-    def find_subscription(self, realm: str, id_: str) -> Subscription | None:
-        """Return the subscription of this id."""
-        return self._realm(realm).by_id.get(id_)
-
     def _add(self, subscription: Subscription) -> None:
         where = self._realm(subscription.realm)
         where.tree.add(subscription)

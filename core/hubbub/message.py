@@ -1,4 +1,4 @@
-"""The message: what every protocol publishes and receives (DESIGN: canonical fields)."""
+"""The message: what every protocol publishes and receives."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias

@@ -198,16 +198,13 @@ class PluginManager:
         callers = vars(self._pluggy.hook).values()
         return sorted(caller.name for caller in callers if caller.has_spec())
 
-    def has_implementations(self, spec: Callable[..., object]) -> bool:
-        """Tell whether any plugin implements a hook, named by its method of `Hooks`."""
-        return bool(self.implementations(spec))
-
     def implementations(
         self, spec: Callable[Concatenate[Any, P], R]
     ) -> list[tuple[str, Callable[P, R]]]:
         """Return the implementations of a hook with their plugins' names, in order of calling.
 
-        Each takes all arguments of the hook; nothing guards them.
+        `spec` is the hook's method of `Hooks`, or of the class that a plugin offers hooks with.
+        Each implementation takes all arguments of the hook; nothing guards it.
         """
         caller: pluggy.HookCaller | None = getattr(self._pluggy.hook, spec.__name__, None)
         if caller is None or caller.spec is None:

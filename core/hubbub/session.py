@@ -663,5 +663,5 @@ class Session:
         self._bus.lost(reason, count, address)
 
     def lossy(self, field: str, count: int = 1) -> None:
-        """Count a field that this protocol could not carry (see docs/mapping.md)."""
+        """Count a field that this protocol could not carry."""
         self._meter.lossy[field] = self._meter.lossy.get(field, 0) + count

@@ -306,8 +306,8 @@ class TestCalling:
 class TestObservers:
     def test_nobody_listens(self) -> None:
         plugins = manager(watcher=Watcher())
-        assert not plugins.has_implementations(Hooks.hubbub_published)
-        assert plugins.has_implementations(Hooks.hubbub_plugin_failed)
+        assert not plugins.implementations(Hooks.hubbub_published)
+        assert plugins.implementations(Hooks.hubbub_plugin_failed)
         assert plugins.observer(Hooks.hubbub_published) is None
         assert set(vars(Observers(plugins)).values()) == {None}
 
