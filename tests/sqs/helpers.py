@@ -1,6 +1,7 @@
 """What the tests of SQS do again and again."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -53,3 +54,13 @@ def bodies(messages: list[Any]) -> list[str]:
 
 def redrive(target: str, count: int | str = 1) -> str:
     return json.dumps({"deadLetterTargetArn": target, "maxReceiveCount": count})
+
+
+def wait_for(sqs: "SQSClient", source_arn: str, *statuses: str) -> Any:
+    """Return the latest move task of a source once it is in one of these states."""
+    deadline = time.monotonic() + 15
+    while True:
+        (task,) = sqs.list_message_move_tasks(SourceArn=source_arn)["Results"]
+        if task["Status"] in statuses:
+            return task
+        assert time.monotonic() < deadline, task

@@ -3,13 +3,12 @@
 import base64
 import json
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .conftest import SqsHub
-from .helpers import arn, attributes, bodies, counts, receive, redrive, refused
+from .helpers import arn, attributes, bodies, counts, receive, redrive, refused, wait_for
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -85,15 +84,6 @@ def bury(sqs: "SQSClient", make_queue: Callable[..., str], count: int) -> tuple[
         pass
     assert counts(sqs, target)[0] == count
     return source, target
-
-
-def wait_for(sqs: "SQSClient", source_arn: str, *statuses: str) -> Any:
-    deadline = time.monotonic() + 15
-    while True:
-        (task,) = sqs.list_message_move_tasks(SourceArn=source_arn)["Results"]
-        if task["Status"] in statuses:
-            return task
-        assert time.monotonic() < deadline, task
 
 
 def drain(sqs: "SQSClient", url: str, count: int) -> list[Any]:

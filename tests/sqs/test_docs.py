@@ -1,0 +1,57 @@
+"""The snippets of docs/protocols/sqs.md do what it says."""
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .conftest import SqsHub
+from .test_clients import ENVIRONMENT
+
+PAGE = Path(__file__).parents[2] / "docs" / "protocols" / "sqs.md"
+DEFAULT_URL = "http://127.0.0.1:4566"
+
+
+def snippet(language: str, hub: SqsHub) -> str:
+    """The only snippet in a language, for the hub of the test."""
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    assert DEFAULT_URL in found
+    return str(found).replace(DEFAULT_URL, hub.url)
+
+
+def test_python(hub: SqsHub) -> None:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(snippet("python", hub), {})
+    assert said.getvalue() == "one coffee\n"
+
+
+def test_javascript(hub: SqsHub, tmp_path: Path) -> None:
+    node, modules = shutil.which("node"), os.environ.get("HUBBUB_NODE_MODULES")
+    if node is None or not modules:
+        pytest.skip("HUBBUB_NODE_MODULES names no folder with @aws-sdk/client-sqs")
+    script = tmp_path / "snippet.cjs"
+    script.write_text(snippet("javascript", hub))
+    assert run([node, str(script)], NODE_PATH=modules) == "one coffee\n"
+
+
+def test_shell(hub: SqsHub) -> None:
+    if shutil.which("aws") is None:
+        pytest.skip("the AWS command line is not installed")
+    if subprocess.run(["aws", "--version"], capture_output=True, check=False).returncode:
+        pytest.skip("the AWS command line does not run")
+    assert run(["sh", "-e", "-c", snippet("shell", hub)]).endswith("one coffee\n")
+
+
+def run(command: list[str], **environment: str) -> str:
+    done = subprocess.run(
+        command, env={**os.environ, **ENVIRONMENT, **environment}, capture_output=True,
+        text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
