@@ -223,7 +223,7 @@ class Endpoints:
             await self._engine.delete_queue(queue)
 
     def _start(self, endpoint: _Endpoint, nursery: trio.Nursery) -> None:
-        scheme = scheme_of(endpoint.url, self._makers) or ""
+        scheme = endpoint.url.partition(":")[0]
         make = self._makers.get(scheme)
         if make is None:
             hint = suggest(scheme, self._makers)
@@ -234,6 +234,9 @@ class Endpoints:
             send = make(endpoint.url, session)
         except ValueError as error:
             raise RefusedError(str(error)) from error
+        except Exception as error:
+            self._log.error("endpoint failed", id=endpoint.id, exc_info=error)
+            raise RefusedError(f"the plugin for {scheme}: URLs failed") from error
         nursery.start_soon(self._keep_pumping, endpoint, session, send)
 
     async def _keep_pumping(self, endpoint: _Endpoint, session: Session, send: Send) -> None:

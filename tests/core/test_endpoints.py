@@ -37,6 +37,8 @@ class Target:
         return {"example": self.factory, "function": self.factory}
 
     def factory(self, hub: Hub, url: str, session: Session) -> Send:
+        if url.endswith("?"):
+            raise ZeroDivisionError
         if url.endswith("!"):
             raise ValueError(f"{url} is too loud")
         self.sessions.append(session)
@@ -203,7 +205,11 @@ async def test_batches_and_what_is_under_way_are_bounded(target: Target) -> None
 
 @pytest.mark.parametrize(
     ("url", "says"),
-    [(URL + "!", "too loud"), ("exmple://x", "no plugin delivers to exmple: URLs; did you mean")],
+    [
+        (URL + "!", "too loud"),
+        (URL + "?", "the plugin for example: URLs failed"),
+        ("exmple://x", "no plugin delivers to exmple: URLs; did you mean"),
+    ],
 )
 async def test_urls_that_nobody_takes_are_refused(target: Target, url: str, says: str) -> None:
     hub = make_hub({"target": target}, endpoints=QUICK)
