@@ -1,0 +1,1 @@
+"""Benchmarks: hubbub beside other servers. See README.md."""

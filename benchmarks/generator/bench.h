@@ -1,0 +1,118 @@
+/* What the files of the load generator share: buffers, options, counters, connections, HTTP. */
+#ifndef BENCH_H
+#define BENCH_H
+#define _GNU_SOURCE
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- options (main.c) ---- */
+struct options {
+  const char *host; /* an IPv4 address */
+  int port;
+  double warm, seconds;    /* not measured, then measured */
+  int size;                /* bytes of a body, at least 32 */
+  int connections;         /* SQS and idle loads */
+  int subscribers, qos;    /* MQTT load */
+  int window;              /* messages between publisher and subscribers at most */
+  int unacked;             /* QoS 1: messages without PUBACK at most */
+  double rate;             /* messages a second; 0: as fast as the window allows */
+  int batch;               /* SQS load: messages in a request */
+  long depth, count;       /* SQS receive load: messages waiting, messages received at most */
+  double fill_deadline;    /* SQS receive load: seconds to send `depth` messages */
+};
+extern struct options options;
+
+void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+uint64_t now_ns(void); /* CLOCK_MONOTONIC */
+
+/* Tell who started us that a phase begins, and wait until it has read its own clocks. */
+void mark(const char *name);
+
+/* ---- latency histogram (main.c): 64 steps per power of two, so an error below 1.6 % ---- */
+void latency_add(uint64_t ns);
+double latency_ms(double quantile); /* -1 if nothing was added */
+
+/* ---- growable byte buffer: the valid bytes are data[start..end) ---- */
+typedef struct {
+  uint8_t *data;
+  size_t start, end, capacity;
+} Buffer;
+static inline size_t buffer_length(const Buffer *b) { return b->end - b->start; }
+static inline uint8_t *buffer_bytes(const Buffer *b) { return b->data + b->start; }
+static inline void buffer_clear(Buffer *b) { b->start = b->end = 0; }
+static inline void buffer_reserve(Buffer *b, size_t n) {
+  if (b->start == b->end) buffer_clear(b);
+  if (b->capacity - b->end >= n) return;
+  if (b->start) {
+    memmove(b->data, b->data + b->start, b->end - b->start);
+    b->end -= b->start;
+    b->start = 0;
+  }
+  if (b->capacity - b->end < n) {
+    b->capacity = (b->end + n) * 2;
+    b->data = realloc(b->data, b->capacity);
+    if (!b->data) die("out of memory");
+  }
+}
+static inline void buffer_add(Buffer *b, const void *bytes, size_t n) {
+  buffer_reserve(b, n);
+  memcpy(b->data + b->end, bytes, n);
+  b->end += n;
+}
+static inline void buffer_byte(Buffer *b, unsigned v) {
+  uint8_t byte = v;
+  buffer_add(b, &byte, 1);
+}
+void buffer_format(Buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- connections (net.c) ---- */
+typedef struct connection Connection;
+struct connection {
+  int fd, state, pending;
+  bool writing, closed;
+  Buffer in, out;
+  uint64_t sequence;  /* MQTT subscriber: number of the next message */
+  uint64_t requested; /* HTTP: when the request was sent */
+  void (*on_bytes)(Connection *);
+  void (*on_end)(Connection *); /* the server closed */
+};
+Connection *connection_open(void);      /* blocking, until connection_watch */
+void connection_reopen(Connection *c);  /* a new socket; bytes in hand are dropped */
+void connection_send(Connection *c);    /* blocking: send all of `out` */
+void connection_receive(Connection *c); /* blocking: read at least one byte; ends us at EOF */
+void connection_watch(Connection *c);   /* from here on non-blocking, served by poll_connections */
+void connection_flush(Connection *c);   /* send what the socket takes, the rest when it is ready */
+void poll_connections(uint64_t wait_ns);
+extern uint64_t received_at; /* when the bytes being parsed were read */
+
+/* ---- HTTP/1.x client side (http.c) ---- */
+typedef struct {
+  int status;
+  bool closes;
+  size_t total; /* bytes of the whole response */
+  const uint8_t *body;
+  size_t body_length;
+} Response;
+/* Parse one response at bytes[0..n); false if it is incomplete. `eof`: nothing will follow. */
+bool http_parse(const uint8_t *bytes, size_t n, bool eof, Response *response);
+extern struct http_counters {
+  uint64_t requests, errors, reconnects;
+  bool measuring;
+} http;
+/* Send the request in `out` and wait for its answer; ends us unless the status is 2xx. The body is
+   NUL-terminated and valid until the next call. */
+Response http_call(Connection *c);
+/* From here on `on_response` gets each answer, and appends the next request to `out` or none. If
+   the server closes instead of answering, it gets an empty one with status 0 on a new socket. */
+void http_watch(Connection *c, void (*on_response)(Connection *, const Response *));
+
+/* ---- the loads: each prints its marks and one JSON line ---- */
+void load_mqtt(void);
+void load_mqtt_idle(void);
+void load_sqs(void);
+void load_sqs_receive(void);
+#endif

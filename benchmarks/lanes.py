@@ -1,0 +1,298 @@
+"""The lanes: what is measured, and what of it is shown."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import generator
+from .processes import BenchmarkError, Running, machine_cpu, usage
+
+Figures = dict[str, float]
+
+SETTLE_SECONDS = 1.0
+IDLE_SECONDS = 2.0
+RECEIVE_SECONDS = 20.0
+SETUP_DEADLINE = 120.0
+"""Seconds a load may take beside what it measures."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line decides about the lanes."""
+
+    program: Path
+    seconds: float = 3.0
+    warm: float = 1.0
+    depth: int = 1_000_000
+    peer_depth: int = 20_000
+    fill_deadline: float = 600.0
+    receives: int = 2000
+    connections: int = 5000
+
+
+@dataclass(frozen=True)
+class Target:
+    """A running server to measure; `ours` is false for a peer."""
+
+    server: Running
+    ours: bool
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure in the table: its name, its heading, the digits after the point."""
+
+    figure: str
+    heading: str
+    digits: int = 0
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One thing to measure.
+
+    `protocol` says which servers take part, None all. `compare` names the figure whose ratio to a
+    peer's is shown; `lower_is_better` turns that ratio over. A lane with `once` runs in the first
+    round alone, since it takes long.
+    """
+
+    name: str
+    title: str
+    protocol: str | None
+    measure: Callable[[Target, Settings], Figures]
+    columns: tuple[Column, ...]
+    compare: str
+    lower_is_better: bool = False
+    once: bool = False
+
+
+@dataclass
+class Meter:
+    """Reads the clocks at the marks of the load generator."""
+
+    server: Running
+    at: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def mark(self, name: str, generator_pid: int) -> None:
+        """Read everything at a mark."""
+        server = self.server.usage()
+        self.at[name] = {
+            "time": time.monotonic(),
+            "server": server.cpu,
+            "memory": server.memory,
+            "client": usage(generator_pid).cpu,
+            "machine": machine_cpu(),
+        }
+
+    def spent(self, what: str, begin: str = "begin", end: str = "end") -> float:
+        """Return how far a clock went between two marks."""
+        return self.at[end][what] - self.at[begin][what]
+
+
+def _rate_columns() -> tuple[Column, ...]:
+    return (
+        Column("per_second", "messages/s"),
+        Column("per_cpu_second", "per server CPU s"),
+        Column("p50_ms", "p50 ms", 2),
+        Column("p99_ms", "p99 ms", 2),
+        Column("memory", "memory MB"),
+        Column("server_cores", "server cores", 2),
+        Column("client_cores", "client cores", 2),
+        Column("other_cores", "others' cores", 2),
+    )
+
+
+def _measure_rate(load: str, options: Mapping[str, float]) -> Callable[[Target, Settings], Figures]:
+    protocol = load.partition("-")[0]
+
+    def measure(target: Target, settings: Settings) -> Figures:
+        meter = Meter(target.server)
+        figures = generator.run(
+            settings.program,
+            load,
+            {"warm": settings.warm, "seconds": settings.seconds, **options},
+            port=target.server.ports[protocol],
+            deadline=SETUP_DEADLINE + settings.warm + settings.seconds,
+            on_mark=meter.mark,
+        )
+        seconds, cpu = meter.spent("time"), meter.spent("server")
+        client = meter.spent("client")
+        return figures | {
+            "per_second": figures["messages"] / figures["seconds"],
+            "per_cpu_second": figures["messages"] / cpu if cpu else 0.0,
+            "memory": meter.at["end"]["memory"],
+            "server_cores": cpu / seconds,
+            "client_cores": client / seconds,
+            "other_cores": max(0.0, meter.spent("machine") - cpu - client) / seconds,
+        }
+
+    return measure
+
+
+def _measure_depth(target: Target, settings: Settings) -> Figures:
+    """Receive from a queue as deep as what is received, then from a deep one."""
+
+    def receive(depth: int) -> tuple[Figures, float, Meter]:
+        meter = Meter(target.server)
+        figures = generator.run(
+            settings.program,
+            "sqs-receive",
+            {
+                "depth": depth,
+                "count": settings.receives,
+                "seconds": RECEIVE_SECONDS,
+                "fill-deadline": settings.fill_deadline,
+            },
+            port=target.server.ports["sqs"],
+            deadline=SETUP_DEADLINE + settings.fill_deadline + RECEIVE_SECONDS,
+            on_mark=meter.mark,
+        )
+        if figures["empty"]:
+            raise BenchmarkError(f"{figures['empty']:.0f} receives gave nothing")
+        return figures, 1e6 * meter.spent("server") / figures["messages"], meter
+
+    depth = settings.depth if target.ours else min(settings.depth, settings.peer_depth)
+    shallow, shallow_cost, _ = receive(settings.receives)
+    deep, deep_cost, deep_meter = receive(depth)
+    return {
+        "depth": depth,
+        "shallow_us": shallow_cost,
+        "deep_us": deep_cost,
+        "growth": deep_cost / shallow_cost if shallow_cost else 0.0,
+        "shallow_p99_ms": shallow["p99_ms"],
+        "deep_p50_ms": deep["p50_ms"],
+        "deep_p99_ms": deep["p99_ms"],
+        "fill_per_second": depth / deep_meter.spent("time", "fill", "begin"),
+        "memory_before": deep_meter.at["fill"]["memory"],
+        "memory": deep_meter.at["begin"]["memory"],
+        "bytes_each": deep_meter.spent("memory", "fill", "begin") * 1e6 / depth,
+        "errors": shallow["errors"] + deep["errors"],
+    }
+
+
+def _measure_idle_connections(target: Target, settings: Settings) -> Figures:
+    meter = Meter(target.server)
+
+    def mark(name: str, generator_pid: int) -> None:
+        meter.mark(name, generator_pid)
+        if name == "end":
+            time.sleep(SETTLE_SECONDS)
+            meter.mark("settled", generator_pid)
+            time.sleep(IDLE_SECONDS)
+            meter.mark("idle", generator_pid)
+
+    figures = generator.run(
+        settings.program,
+        "mqtt-idle",
+        {"connections": settings.connections},
+        port=target.server.ports["mqtt"],
+        deadline=SETUP_DEADLINE,
+        on_mark=mark,
+    )
+    cpu = meter.spent("server")
+    return {
+        "connections": figures["messages"],
+        "kib_each": meter.spent("memory", "begin", "settled") * 1e6 / 1024 / settings.connections,
+        "memory_before": meter.at["begin"]["memory"],
+        "memory": meter.at["settled"]["memory"],
+        "per_second": figures["messages"] / figures["seconds"],
+        "per_cpu_second": figures["messages"] / cpu if cpu else 0.0,
+        "idle_percent": 100 * meter.spent("server", "settled", "idle") / IDLE_SECONDS,
+    }
+
+
+def _measure_start(target: Target, settings: Settings) -> Figures:
+    del settings
+    ready = target.server.usage()
+    time.sleep(SETTLE_SECONDS)
+    settled = target.server.usage()
+    time.sleep(IDLE_SECONDS)
+    idle = target.server.usage()
+    return {
+        "ready_seconds": target.server.ready_seconds,
+        "start_cpu": ready.cpu,
+        "memory": idle.memory,
+        "idle_percent": 100 * (idle.cpu - settled.cpu) / IDLE_SECONDS,
+    }
+
+
+def _rate(
+    name: str, title: str, load: str, *, compare: str = "per_cpu_second", **options: float
+) -> Lane:
+    protocol = load.partition("-")[0]
+    return Lane(
+        name,
+        title,
+        protocol,
+        _measure_rate(load, options),
+        _rate_columns(),
+        compare,
+        lower_is_better=compare.endswith("_ms"),
+    )
+
+
+LANES = (
+    Lane(
+        "start",
+        "From start to ready, and idle",
+        None,
+        _measure_start,
+        (
+            Column("ready_seconds", "ready after s", 2),
+            Column("start_cpu", "CPU s until ready", 2),
+            Column("memory", "idle memory MB"),
+            Column("idle_percent", "idle CPU %", 1),
+        ),
+        "memory",
+        lower_is_better=True,
+    ),
+    _rate("sqs-single", "SQS, 8 connections: send, receive, delete of one message", "sqs"),
+    _rate("sqs-batch", "SQS, 8 connections: send, receive, delete of ten", "sqs", batch=10),
+    _rate("mqtt0", "MQTT QoS 0, 1 publisher → 1 subscriber", "mqtt"),
+    _rate("mqtt1", "MQTT QoS 1, 1 → 1", "mqtt", qos=1, window=500),
+    _rate("mqtt0-fan", "MQTT QoS 0, 1 → 50, deliveries", "mqtt", subscribers=50, window=200),
+    _rate("mqtt1-fan", "MQTT QoS 1, 1 → 50, deliveries", "mqtt", qos=1, subscribers=50, window=200),
+    _rate("mqtt0-paced", "MQTT QoS 0 at 1000 messages/s", "mqtt", compare="p99_ms", rate=1000),
+    _rate(
+        "mqtt1-paced", "MQTT QoS 1 at 1000 messages/s", "mqtt", compare="p99_ms", qos=1, rate=1000
+    ),
+    Lane(
+        "mqtt-idle",
+        "Idle MQTT connections",
+        "mqtt",
+        _measure_idle_connections,
+        (
+            Column("connections", "connections"),
+            Column("kib_each", "KiB each", 1),
+            Column("memory_before", "MB before"),
+            Column("memory", "MB with them"),
+            Column("per_second", "connects/s"),
+            Column("per_cpu_second", "connects per server CPU s"),
+            Column("idle_percent", "idle CPU %", 1),
+        ),
+        "kib_each",
+        lower_is_better=True,
+    ),
+    Lane(
+        "sqs-deep",
+        "SQS: one receive from an almost empty and from a deep queue",
+        "sqs",
+        _measure_depth,
+        (
+            Column("depth", "waiting"),
+            Column("shallow_us", "CPU µs, almost empty"),
+            Column("deep_us", "CPU µs, deep"),
+            Column("growth", "deep ÷ almost empty", 2),
+            Column("deep_p50_ms", "p50 ms, deep", 2),
+            Column("deep_p99_ms", "p99 ms, deep", 2),
+            Column("fill_per_second", "filled/s"),
+            Column("memory_before", "MB before"),
+            Column("memory", "MB full"),
+            Column("bytes_each", "bytes each"),
+        ),
+        "deep_us",
+        lower_is_better=True,
+        once=True,
+    ),
+)

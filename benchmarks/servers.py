@@ -1,0 +1,160 @@
+"""The servers that are measured: hubbub and its peers, and how each is set up."""
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .processes import Launch, free_port
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server to measure. `launch` writes its configuration into a folder."""
+
+    name: str
+    protocols: frozenset[str]
+    version: str
+    launch: Callable[[Path], Launch]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server of somebody else, which may be installed."""
+
+    name: str
+    protocols: frozenset[str]
+    command: str
+    install: str
+    version: Callable[[str], str]
+    launch: Callable[[str, Path], Launch]
+
+    def find(self, folders: Sequence[Path]) -> Server | None:
+        """Return it as a server, or None if its command is in none of the folders."""
+        path = os.pathsep.join(str(folder) for folder in folders)
+        found = shutil.which(self.command, path=path)
+        if found is None:
+            return None
+        return Server(
+            self.name,
+            self.protocols,
+            self.version(found),
+            lambda folder: self.launch(found, folder),
+        )
+
+
+def hubbub() -> Server:
+    """Return hubbub as this Python has it, durable as by default."""
+    version = importlib.metadata.version("hubbub")
+    return Server("hubbub", frozenset({"sqs", "mqtt"}), version, _launch_hubbub)
+
+
+def _launch_hubbub(folder: Path) -> Launch:
+    ports = {"sqs": free_port(), "mqtt": free_port()}
+    config = folder / "hubbub.toml"
+    config.write_text(
+        f"""\
+[hub]
+durability = "full"
+
+[admin.listener]
+bind = ["127.0.0.1:0"]
+
+[aws.listener]
+bind = ["127.0.0.1:{ports["sqs"]}"]
+
+[mqtt.listener]
+bind = ["127.0.0.1:{ports["mqtt"]}"]
+"""
+    )
+    command = [sys.executable, "-m", "hubbub", "serve"]
+    return Launch([*command, "--config", str(config), "--data", str(folder / "data")], ports)
+
+
+def _launch_mosquitto(command: str, folder: Path) -> Launch:
+    """Set it up as Debian's package does, which writes its store at exit and every 30 minutes.
+
+    The limits are raised, and Nagle's algorithm is off, in its favour.
+    """
+    port = free_port()
+    config = folder / "mosquitto.conf"
+    config.write_text(
+        f"""\
+listener {port} 127.0.0.1
+allow_anonymous true
+persistence true
+persistence_location {folder}/
+max_inflight_messages 100
+max_queued_messages 10000
+set_tcp_nodelay true
+log_type error
+"""
+    )
+    return Launch([command, "-c", str(config)], {"mqtt": port})
+
+
+def _launch_moto(command: str, folder: Path) -> Launch:
+    del folder  # it keeps everything in memory
+    port = free_port()
+    return Launch([command, "-H", "127.0.0.1", "-p", str(port)], {"sqs": port})
+
+
+def _launch_ministack(command: str, folder: Path) -> Launch:
+    port = free_port()
+    environment = {
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "SERVICES": "sqs",
+        "LOG_LEVEL": "ERROR",
+        "HOME": str(folder),
+    }
+    return Launch([command], {"sqs": port}, environment)
+
+
+def _mosquitto_version(command: str) -> str:
+    shown = subprocess.run([command, "-h"], capture_output=True, text=True, check=False).stdout
+    return shown.split("\n", 1)[0].removeprefix("mosquitto version ").strip()
+
+
+def _python_version(distribution: str) -> Callable[[str], str]:
+    """Return a function that asks the Python beside a command for a distribution's version."""
+
+    def version(command: str) -> str:
+        code = f"import importlib.metadata as m; print(m.version({distribution!r}))"
+        python = Path(command).parent / "python"
+        shown = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+        return shown.stdout.strip() or "of unknown version"
+
+    return version
+
+
+PEERS = (
+    Peer(
+        "mosquitto",
+        frozenset({"mqtt"}),
+        "mosquitto",
+        "apt-get install mosquitto",
+        _mosquitto_version,
+        _launch_mosquitto,
+    ),
+    Peer(
+        "moto",
+        frozenset({"sqs"}),
+        "moto_server",
+        "pip install 'moto[server]'",
+        _python_version("moto"),
+        _launch_moto,
+    ),
+    Peer(
+        "ministack",
+        frozenset({"sqs"}),
+        "ministack",
+        "pip install ministack",
+        _python_version("ministack"),
+        _launch_ministack,
+    ),
+)
