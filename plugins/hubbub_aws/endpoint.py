@@ -16,6 +16,7 @@ from hubbub import (
     Request,
     Response,
     Session,
+    TransportClosed,
     UnavailableError,
 )
 from hubbub_aws.context import Context
@@ -134,6 +135,8 @@ class Endpoint:
             operation = self._find(call)
             context = Context(self, request, call, principal, request_id)
             answer = call.answer(await operation(context, params), request_id)
+        except TransportClosed:  # nobody to answer
+            raise
         except AwsError as error:
             answer = call.refuse(error, request_id)
         except HubbubError as error:

@@ -87,14 +87,10 @@ def _label(settings: QueueSettings, name: str) -> str | None:
 
 def get_attributes(settings: QueueSettings) -> dict[str, str]:
     """Return all attributes of a queue that can be set."""
-    size = MAX_MESSAGE if settings.max_message_bytes is None else settings.max_message_bytes
-    exact = _label(settings, "MaximumMessageSize")
-    if exact is not None and size == int(exact) + _SIZE_SLACK:
-        size = int(exact)
     retention = MAX_RETENTION * 1000 if settings.retention is None else settings.retention
     found = {
         "VisibilityTimeout": str(settings.lease // 1000),
-        "MaximumMessageSize": str(min(size, MAX_MESSAGE)),
+        "MaximumMessageSize": str(max_message_size(settings)),
         "MessageRetentionPeriod": str(retention // 1000),
         "DelaySeconds": str(settings.delay // 1000),
     }
@@ -119,6 +115,17 @@ def get_attributes(settings: QueueSettings) -> dict[str, str]:
         found["DeduplicationScope"] = "messageGroup" if per_group else "queue"
         found["FifoThroughputLimit"] = _label(settings, "FifoThroughputLimit") or "perQueue"
     return found
+
+
+def max_message_size(settings: QueueSettings) -> int:
+    """Return the largest message that SQS takes for a queue, in bytes as SQS counts them."""
+    size = settings.max_message_bytes
+    if size is None:
+        return MAX_MESSAGE
+    exact = settings.labels.get("sqs.MaximumMessageSize")
+    if exact is not None and size == int(exact) + _SIZE_SLACK:
+        return int(exact)
+    return min(size, MAX_MESSAGE)
 
 
 def wait_time(settings: QueueSettings) -> int:

@@ -16,16 +16,18 @@ from hubbub_sqs.attributes import (
     is_fifo,
     new_settings,
     read_allow_policy,
+    read_redrive_policy,
     same_value,
     with_tags,
 )
-from hubbub_sqs.errors import missing_parameter, no_such_queue, unknown_attribute
+from hubbub_sqs.errors import invalid_value, missing_parameter, no_such_queue, unknown_attribute
 from hubbub_sqs.pages import paginate
 from hubbub_sqs.queues import (
     Located,
     address_of,
     check_name,
     demand,
+    is_account,
     locate,
     locate_arn,
     may_see,
@@ -87,6 +89,8 @@ class Managing:
     def __init__(self, hub: "Hub", settings: SqsSettings) -> None:
         self._clock = hub.clock
         self._purged = Recent(PURGE_INTERVAL)
+        self._suspended: dict[str, set[str]] = {}
+        """By realm: addresses of dead-letter queues that are missing; found when first asked."""
         self._deleted = Recent(round(settings.deleted_name_wait * 1000))
 
     def operations(self) -> Mapping[str, OperationFunction]:
@@ -137,14 +141,14 @@ class Managing:
             if found is not None:
                 _compare(found, attributes)
             return url
-        await _restore_redrive(session, name)
+        await self._restore_redrive(session, address_of(name))
         await session.commit().wait()
         return url
 
     async def delete_queue(self, context: Context, params: Params) -> Params:
         """Delete a queue with all its messages."""
         queue = locate(context, params, "configure")
-        await _suspend_redrive(queue.session, queue.address)
+        await self._suspend_redrive(queue.session, queue.address)
         commit = await queue.session.delete_queue(queue.name)
         await commit.wait()
         self._deleted.note((queue.session.realm, queue.name), self._clock.now())
@@ -159,9 +163,41 @@ class Managing:
                 "PurgeQueueInProgress",
                 f"Only one PurgeQueue operation on {queue.name} is allowed every 60 seconds.",
             )
-        await queue.session.purge_queue(queue.name, leased=True)
         self._purged.note(queue.info.number, now)
+        await queue.session.purge_queue(queue.name, leased=True)
         return {}
+
+    # A dead letter for a queue that does not exist would be lost, so the redrive policies that name
+    # it rest until there is one again.
+
+    async def _suspend_redrive(self, session: Session, address: str) -> None:
+        """Let the sources of a dead-letter queue that goes away keep their messages."""
+        for info in _sources(session, address):
+            settings = msgspec.structs.replace(info.settings, max_receives=None)
+            await session.configure_queue(info.name, settings)
+            self._missing(session).add(address)
+
+    async def _restore_redrive(self, session: Session, address: str) -> None:
+        """Let the redrive policies that name a new queue work again."""
+        if address not in self._missing(session):
+            return
+        self._missing(session).discard(address)
+        for info in _sources(session, address):
+            policy = info.settings.labels.get("sqs.RedrivePolicy")
+            if policy is not None and info.settings.max_receives is None:
+                count = read_redrive_policy(policy).max_receives
+                settings = msgspec.structs.replace(info.settings, max_receives=count)
+                await session.configure_queue(info.name, settings)
+
+    def _missing(self, session: Session) -> set[str]:
+        missing = self._suspended.get(session.realm)
+        if missing is None:
+            missing = self._suspended[session.realm] = {
+                info.settings.dead_letter
+                for info in session.queues()
+                if info.settings.dead_letter is not None and info.settings.max_receives is None
+            }
+        return missing
 
 
 def _compare(present: QueueInfo, attributes: Mapping[str, str]) -> None:
@@ -237,7 +273,7 @@ def _find_target(
             reason = "Only SQS queues are valid resources for deadLetterTargetArn."
             raise bad_target(policy, reason) from None
         raise bad_target(policy, "Invalid value for deadLetterTargetArn.") from None
-    if found is None or found.session is not session:
+    if found is None or found.session.realm != session.realm:
         raise bad_target(policy, "Dead letter target does not exist.")
     allow = found.settings.labels.get("sqs.RedriveAllowPolicy")
     if allow:
@@ -249,23 +285,6 @@ def _find_target(
                 "RedriveAllowPolicy.",
             )
     return DeadLetterTarget(found.address, found.settings.fifo)
-
-
-async def _suspend_redrive(session: Session, address: str) -> None:
-    """Let the sources of a dead-letter queue that goes away keep their messages."""
-    for info in _sources(session, address):
-        settings = msgspec.structs.replace(info.settings, max_receives=None)
-        await session.configure_queue(info.name, settings)
-
-
-async def _restore_redrive(session: Session, name: str) -> None:
-    """Let the redrive policies that name a new queue work again."""
-    for info in _sources(session, address_of(name)):
-        policy = info.settings.labels.get("sqs.RedrivePolicy")
-        if policy is not None and info.settings.max_receives is None:
-            count = int(msgspec.json.decode(policy)["maxReceiveCount"])
-            settings = msgspec.structs.replace(info.settings, max_receives=count)
-            await session.configure_queue(info.name, settings)
 
 
 def _sources(session: Session, address: str) -> list[QueueInfo]:
@@ -281,6 +300,8 @@ async def get_queue_url(context: Context, params: Params) -> Params:
     if not name:
         raise missing_parameter("QueueName")
     account = params.get("QueueOwnerAWSAccountId") or context.account
+    if not is_account(account):
+        raise invalid_value(account, "QueueOwnerAWSAccountId", "An account id has twelve digits.")
     session = context.session(account)
     demand(session, address_of(name))
     info = session.find_queue(name)

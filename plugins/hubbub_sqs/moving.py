@@ -365,9 +365,9 @@ def _copy(message: Message, task: Task, session: Session) -> Message:
 
 
 def _check_destination(source: Located, destination: Located) -> None:
-    if source.address == destination.address and source.session is destination.session:
+    if source.info.number == destination.info.number:
         raise invalid_parameter("Source and destination queues can't be the same.")
-    if source.session is not destination.session:
+    if source.session.realm != destination.session.realm:
         raise invalid_parameter("Source and destination queues must be of the same account.")
     if source.settings.fifo != destination.settings.fifo:
         raise invalid_parameter("Source and destination queues must be of the same type.")

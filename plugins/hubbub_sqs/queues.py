@@ -19,6 +19,9 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _FIFO_NAME = re.compile(r"[A-Za-z0-9_-]{1,75}\.fifo")
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}")
+_HOST_REGION = re.compile(
+    rf"(?:^|\.)(?:sqs\.({_REGION.pattern})|({_REGION.pattern})\.queue)(?:\.|$)"
+)
 _LONGEST_URL = 2048
 
 
@@ -73,8 +76,8 @@ def parse_url(url: str) -> Place | None:
         account = segments[-2]
         if len(segments) > 2 and _REGION.fullmatch(segments[-3]):
             region = segments[-3]
-    if region is None:
-        region = next((label for label in host.split(".") if _REGION.fullmatch(label)), None)
+    if region is None and (found := _HOST_REGION.search(host)):
+        region = found[1] or found[2]
     name = segments[-1]
     try:
         address = str(queue_address(name))
@@ -146,12 +149,19 @@ def locate_arn(context: Context, text: str) -> Located | None:
     arn = Arn.parse(text)
     if arn.service != "sqs":
         raise ValueError("not the ARN of a queue")
+    if not _ACCOUNT.fullmatch(arn.account):
+        return None
     session = context.session(arn.account, arn.region)
     info = session.find_queue(arn.resource)
     if info is None or info.settings.owner is not None:
         return None
     address = address_of(arn.resource)
     return Located(session, info, info.settings, arn.resource, address, arn.account, arn.region)
+
+
+def is_account(text: str) -> bool:
+    """Tell whether a text is an account id."""
+    return _ACCOUNT.fullmatch(text) is not None
 
 
 def queue_url(context: Context, account: str, name: str) -> str:

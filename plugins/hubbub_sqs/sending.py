@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from hubbub import DeniedError, HubbubError, NotFoundError, Publication, RefusedError
 from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params
-from hubbub_sqs.attributes import MAX_MESSAGE, get_attributes
+from hubbub_sqs.attributes import MAX_MESSAGE, max_message_size
 from hubbub_sqs.batches import Outcomes, read_entries
 from hubbub_sqs.errors import invalid_parameter, invalid_value, missing_parameter, no_such_queue
 from hubbub_sqs.messages import Sent, check_group, message_uuid, read_message, sequence_number
@@ -86,10 +86,12 @@ def _prepare(queue: Located, params: Mapping[str, object]) -> Sent:
     """Read a message and check it against its queue. Raises `AwsError`."""
     sent = read_message(dict(params), queue.address)
     message, settings = sent.message, queue.settings
-    if settings.max_message_bytes is not None and sent.size > settings.max_message_bytes - 10:
-        _check_size(sent, int(get_attributes(settings)["MaximumMessageSize"]))
-    elif sent.size > MAX_MESSAGE:
-        _check_size(sent, MAX_MESSAGE)
+    limit = max_message_size(settings)
+    if sent.size > limit:
+        raise invalid_parameter(
+            f"One or more parameters are invalid. Reason: Message must be shorter than {limit} "
+            "bytes."
+        )
     delay = params.get("DelaySeconds")
     group, dedup_id = params.get("MessageGroupId"), params.get("MessageDeduplicationId")
     if delay is not None:
@@ -126,17 +128,6 @@ def _prepare(queue: Located, params: Mapping[str, object]) -> Sent:
         if dedup_id is None and not settings.content_dedup:
             raise invalid_parameter(_NO_DEDUPLICATION)
     return sent
-
-
-def _check_size(sent: Sent, limit: int) -> None:
-    if sent.size > limit:
-        raise _too_long(limit)
-
-
-def _too_long(limit: int) -> AwsError:
-    return invalid_parameter(
-        f"One or more parameters are invalid. Reason: Message must be shorter than {limit} bytes."
-    )
 
 
 def _as_aws(error: HubbubError, queue: Located) -> AwsError:
