@@ -114,10 +114,10 @@ def parse_destination(text: str) -> Destination:
     """
     kind, slash, rest = text.removeprefix("/").partition("/")
     if not slash and not text.startswith("/"):
-        return Destination(text, Place.QUEUE, _name(text, text, "queue"))
+        return Destination(text, Place.QUEUE, check_queue(_name(text, text, "queue")))
     match kind:
         case "queue":
-            return Destination(text, Place.QUEUE, _name(text, rest, kind))
+            return Destination(text, Place.QUEUE, check_queue(_name(text, rest, kind)))
         case "topic":
             return Destination(text, Place.TOPIC, "", _name(text, rest, kind))
         case "exchange":
@@ -126,11 +126,12 @@ def parse_destination(text: str) -> Destination:
                 text, Place.EXCHANGE, _name(text, name, kind), _unescape(key) if slash else None
             )
         case "amq" if rest.startswith("queue/"):
-            return Destination(text, Place.EXISTING_QUEUE, _name(text, rest[6:], "queue"))
+            name = check_queue(_name(text, rest[6:], "queue"))
+            return Destination(text, Place.EXISTING_QUEUE, name)
         case "temp-queue":
             return Destination(text, Place.TEMP_QUEUE, _name(text, rest, kind))
         case "reply-queue":
-            return Destination(text, Place.REPLY_QUEUE, _name(text, rest, kind))
+            return Destination(text, Place.REPLY_QUEUE, check_queue(_name(text, rest, kind)))
         case "stream":
             name, slash, key = rest.partition("/")
             return Destination(
@@ -140,6 +141,17 @@ def parse_destination(text: str) -> Destination:
         "Unknown destination",
         f"'{text}' is not a valid destination.\nValid destination types are: {VALID}.\n",
     )
+
+
+def check_queue(name: str) -> str:
+    """Return the name of a queue that a client may use.
+
+    Raises:
+        StompError: it is another plugin's own, such as that of an MQTT session.
+    """
+    if name.startswith("$"):
+        raise StompError("access_refused", f"ACCESS_REFUSED - queue name '{name}' is reserved\n")
+    return name
 
 
 def _name(text: str, escaped: str, kind: str) -> str:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from hubbub import QueueSettings, queue_address
 
-from .destinations import Destination, Place
+from .destinations import Destination, Place, check_queue
 from .errors import StompError, unsupported
 
 _OVERFLOW: Final[Mapping[str, Literal["drop-head", "reject", "reject-dead-letter"]]] = {
@@ -104,7 +104,7 @@ def subscription_queue(headers: Mapping[str, str], client_id: str | None, princi
         StompError: the headers do not say enough to find it again.
     """
     if (named := headers.get("x-queue-name")) is not None:
-        return named
+        return check_queue(named)
     name = _subscription_name(headers)
     if name is not None and client_id is None:
         raise StompError(

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import trustme
-import websocket  # type: ignore[import-untyped]
+import websocket
 
-import stomp
+import stomp  # type: ignore[import-untyped]
 from hubbub.config import load_config
 from hubbub.testing.hub import ServedHub, serve_in_thread
 from hubbub_stomp.decode import Decoder

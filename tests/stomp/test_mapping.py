@@ -66,6 +66,14 @@ def test_no_destination(text: str) -> None:
         parse_destination(text)
 
 
+@pytest.mark.parametrize(
+    "text", ["/queue/$mqtt%2Fdev", "$mqtt", "/amq/queue/$x", "/reply-queue/$x"]
+)
+def test_queues_of_other_plugins_are_refused(text: str) -> None:
+    with pytest.raises(StompError, match="reserved"):
+        parse_destination(text)
+
+
 def test_temp_queues_are_a_place_of_their_own() -> None:
     assert parse_destination("/temp-queue/a").place is Place.TEMP_QUEUE
 
@@ -80,7 +88,7 @@ TEXT = st.text(st.sampled_from("ab/.%25F+#$*é"), min_size=1, max_size=12)
 @given(TEXT)
 def test_every_queue_has_one_spelling(name: str) -> None:
     address = "$queue/" + name.replace("+", "").replace("#", "")
-    if address == "$queue/":
+    if address == "$queue/" or address.startswith("$queue/$"):
         return
     assert parse_destination(spell(address)).address() == address
 
