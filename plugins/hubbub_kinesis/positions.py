@@ -102,8 +102,7 @@ class Start(NamedTuple):
         return Position(shard.id, number.sequence, inclusive)
 
 
-def continuation(stream: int, shard: ShardInfo, position: Position) -> str:
+def continuation(stream: int, position: Position) -> str:
     """Return the number that stands for a position, whether used with AT or with AFTER."""
     place = Place.BEFORE if position.inclusive else Place.AFTER
-    sequence = position.sequence or shard.starting_sequence
-    return str(Sequence(stream, sequence, shard.id, place))
+    return str(Sequence(stream, position.sequence, position.shard, place))

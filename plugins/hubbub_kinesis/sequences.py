@@ -30,6 +30,9 @@ class Place(IntEnum):
     AFTER = 3
 
 
+_RECORD = int(Place.RECORD)
+
+
 class Sequence(NamedTuple):
     """A sequence number, taken apart."""
 
@@ -68,7 +71,7 @@ def stream_base(stream: int) -> int:
 
 def record_number(base: int, sequence: int, shard: int) -> str:
     """Return a record's number, quickly: `base` is that of its stream."""
-    return str(base | sequence << _SEQUENCE_SHIFT | shard << _SHARD_SHIFT | Place.RECORD)
+    return str(base + (sequence << _SEQUENCE_SHIFT) + (shard << _SHARD_SHIFT) + _RECORD)
 
 
 @lru_cache(4096)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from hubbub import NotFoundError, Position, ShardInfo, Shutdown
+from hubbub import NotFoundError, Position, Shutdown
 from hubbub_aws import Context, OperationFunction
 from hubbub_aws.protocols import Params
 from hubbub_kinesis.describing import describe_children
@@ -97,7 +97,7 @@ class Subscribing:
         self._sweep()
         subscription = _Subscription(now, trio.current_time() + LIFETIME)
         self._active[key] = subscription
-        events = self._events(key, stream, shard, position, subscription)
+        events = self._events(key, stream, position, subscription)
         return {"EventStream": events}
 
     def end(self, stream: int, consumer: str) -> None:
@@ -115,17 +115,16 @@ class Subscribing:
         self,
         key: tuple[int, str, int],
         stream: Located,
-        shard: ShardInfo,
         position: Position,
         subscription: _Subscription,
     ) -> AsyncIterator[tuple[str, Params]]:
-        unwatch = stream.session.watch(stream.name, shard.id, subscription.wake)
+        unwatch = stream.session.watch(stream.name, position.shard, subscription.wake)
         self._shutdown.subscribe(subscription.end)
         try:
             at: Position | None = position
             while at is not None and not subscription.over:
                 subscription.woken = trio.Event()
-                event, at = await self._read(stream, shard, at)
+                event, at = await self._read(stream, at)
                 yield "SubscribeToShardEvent", event
                 if at is not None and not event["MillisBehindLatest"]:
                     await subscription.wait()
@@ -136,9 +135,7 @@ class Subscribing:
             if self._active.get(key) is subscription:
                 del self._active[key]
 
-    async def _read(
-        self, stream: Located, shard: ShardInfo, position: Position
-    ) -> tuple[Params, Position | None]:
+    async def _read(self, stream: Located, position: Position) -> tuple[Params, Position | None]:
         try:
             found = await read(stream, position, self._now(), EVENT_RECORDS, EVENT_BYTES)
         except NotFoundError:
@@ -150,6 +147,5 @@ class Subscribing:
         if found.next is None:
             event["ChildShards"] = describe_children(found.children)
         else:
-            number = stream.info.number
-            event["ContinuationSequenceNumber"] = continuation(number, shard, found.next)
+            event["ContinuationSequenceNumber"] = continuation(stream.info.number, found.next)
         return event, found.next

@@ -7,7 +7,7 @@ from hubbub import MAX_HASH_KEY, Message, hash_key, stream_address
 from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params
 from hubbub_kinesis.errors import dry_run, invalid, invalid_argument, rate_exceeded
-from hubbub_kinesis.locating import Located, Locator
+from hubbub_kinesis.locating import NAME, Located, Locator
 from hubbub_kinesis.sequences import Place, record_number, shard_name, stream_base
 from hubbub_kinesis.sequences import Sequence as SequenceNumber
 from hubbub_kinesis.throttling import Throttle
@@ -16,7 +16,12 @@ from hubbub_kinesis.validating import Validators
 MAX_BATCH_BYTES = 10 * 2**20
 """Bytes of one PutRecords, data and partition keys."""
 
+MAX_BATCH = 500
+MAX_PARTITION_KEY = 256
+"""Characters."""
+
 _MAX_KEY_DIGITS = 39
+_COMMON = {"Records", "StreamName"}
 
 
 class Writing:
@@ -36,16 +41,23 @@ class Writing:
 
     def _find(self, context: Context, operation: str, params: Params) -> Located:
         """Check the parameters and find the stream; only that tells whether it needs keys."""
+        if _is_common(params):
+            return self._locate.usable(context, params)
         keyed, plain = self._checks[operation]
         try:
             keyed(params)
-        except AwsError as problem:
+        except AwsError:
+            if not self._places_by_itself(context, params):
+                raise
             plain(params)
-            stream = self._locate.usable(context, params)
-            if stream.state.distribution != "AUTO":
-                raise problem from None
-            return stream
         return self._locate.usable(context, params)
+
+    def _places_by_itself(self, context: Context, params: Params) -> bool:
+        """Tell whether the stream of a request, which may be wrong, needs no partition keys."""
+        try:
+            return self._locate.stream(context, params).state.distribution == "AUTO"
+        except (AwsError, ValueError):
+            return False
 
     async def put_record(self, context: Context, params: Params) -> Params:
         """Append one record."""
@@ -54,12 +66,12 @@ class Writing:
         if after is not None:
             _check_ordering(stream, after)
         size = _check_record(stream, params, "data")
-        message = _message(stream, params)
+        messages = _messages(stream, [params])
         if self._throttle is not None:
-            shard = _shard_of(stream, message)
+            shard = _shard_of(stream, messages[0])
             if not self._throttle.write(stream.info.number, shard, size):
                 raise rate_exceeded(shard_name(shard), stream.name, stream.account)
-        result = (await self._append(stream, [message], params))[0]
+        result = (await self._append(stream, messages, params))[0]
         return _encrypted(stream, result)
 
     async def put_records(self, context: Context, params: Params) -> Params:
@@ -72,7 +84,7 @@ class Writing:
         ]
         if sum(sizes) > MAX_BATCH_BYTES:
             raise invalid_argument("Records size exceeds 10 MB limit")
-        messages = [_message(stream, entry) for entry in entries]
+        messages = _messages(stream, entries)
         if self._throttle is None:
             results = await self._append(stream, messages, params)
             return _encrypted(stream, {"FailedRecordCount": 0, "Records": results})
@@ -117,16 +129,38 @@ class Writing:
         ]
 
 
-def _message(stream: Located, entry: Params) -> Message:
-    key = entry.get("ExplicitHashKey")
+def _is_common(params: Params) -> bool:
+    """Tell at a glance that a batch breaks no rule; most don't, and records are many.
+
+    The length of data is checked against the stream's limit later.
+    """
+    entries: Sequence[Params] | None = params.get("Records")
+    if not entries or len(entries) > MAX_BATCH or params.keys() - _COMMON:
+        return False
+    name = params.get("StreamName")
+    if name is None or not NAME.fullmatch(name):
+        return False
+    for entry in entries:
+        if len(entry) != 2 or "Data" not in entry:
+            return False
+        if not 0 < len(entry.get("PartitionKey", "")) <= MAX_PARTITION_KEY:
+            return False
+    return True
+
+
+def _messages(stream: Located, entries: Sequence[Params]) -> list[Message]:
+    address = str(stream_address(stream.name))
     if stream.state.distribution == "AUTO":
-        key = str(secrets.randbits(128))
-    return Message(
-        address=str(stream_address(stream.name)),
-        body=entry["Data"],
-        group=entry.get("PartitionKey"),
-        shard_key=key,
-    )
+        entries = [{**entry, "ExplicitHashKey": str(secrets.randbits(128))} for entry in entries]
+    return [
+        Message(
+            address=address,
+            body=entry["Data"],
+            group=entry.get("PartitionKey"),
+            shard_key=entry.get("ExplicitHashKey"),
+        )
+        for entry in entries
+    ]
 
 
 def _shard_of(stream: Located, message: Message) -> int:
