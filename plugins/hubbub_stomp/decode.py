@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -11,8 +12,8 @@ from .frames import Frame, Head, Version, unescape
 
 _REMEMBERED_HEADS: Final = 64
 _REMEMBERED_BYTES: Final = 1024
-_SPECIAL: Final = (b"\n", b"\r", b"\\", b"\0")
-"""What makes the id of an ACK more than it is."""
+_PLAIN: Final = re.compile(rb"[!-\[\]-~]+").fullmatch
+"""Matches the value of a header in which nothing is escaped: ours are all so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,9 +188,9 @@ class Decoder:
 
     def _parse_head(self, raw: bytes) -> Head:
         if raw[:7] == b"ACK\nid:" and self.version is Version.V12:
-            id_ = raw[7:]
-            if id_.isascii() and not any(each in id_ for each in _SPECIAL):
-                return Head("ACK", {"id": id_.decode()}, None)
+            plain = _PLAIN(raw, 7)
+            if plain is not None:
+                return Head("ACK", {"id": plain[0].decode()}, None)
         text = _decode(raw)
         if "\r" in text:
             text = text.replace("\r\n", "\n").removesuffix("\r")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from .errors import StompError
-from .frames import VERSIONS, Version, header_line
+from .frames import VERSIONS, Version, escape, header_line
 
 END = b"\0\n"
 """The end of each frame: NUL, and the line feed that RabbitMQ sends for readers of lines."""
@@ -49,7 +49,7 @@ def encode(
 
 def encode_receipt(receipt: str, version: Version) -> bytes:
     """Encode a RECEIPT. The client has named it in the same version, so it can be said."""
-    return b"RECEIPT\n%s\n%s" % (header_line("receipt-id", receipt, version) or b"", END)
+    return b"RECEIPT\nreceipt-id:%s\n\n\0\n" % (escape(receipt, version) or "").encode()
 
 
 def encode_error(error: StompError, version: Version) -> bytes:

@@ -7,7 +7,6 @@ STOMP client as they are and need not be encoded again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from copy import copy
 from datetime import datetime
 from typing import Final, TypeAlias
 
@@ -55,7 +54,7 @@ Lossy: TypeAlias = Callable[[str], None]
 class Outgoing:
     """What all SEND frames with the same headers have in common."""
 
-    __slots__ = ("_lives", "_prototype", "queue", "stream")
+    __slots__ = ("_copy", "_lives", "_prototype", "queue", "stream")
 
     def __init__(
         self,
@@ -111,13 +110,15 @@ class Outgoing:
             group=headers.get("JMSXGroupID"),
             wire=Wire(_WIRE, lines),
         )
+        # What `copy.copy` ends in; asked for directly it takes half the time.
+        self._copy: Callable[[], Message] = self._prototype.__copy__  # type: ignore[attr-defined]
         self.queue: str | None = None
         """The queue that must exist before; None: not that there is one."""
         self.stream: str | None = None
 
     def message(self, body: bytes, now: int) -> Message:
         """Make the message of one frame; `now` in milliseconds since the epoch."""
-        message = copy(self._prototype)
+        message = self._copy()
         message.body = body
         if self._lives is not None:
             message.expires_at = now + self._lives

@@ -59,7 +59,7 @@ def _dead_letter(headers: Mapping[str, str]) -> str | None:
             "x-dead-letter-exchange without x-dead-letter-routing-key: name the place to go to"
         )
     if not exchange:
-        return str(queue_address(key))
+        return str(queue_address(check_queue(key)))
     if exchange == "amq.topic":
         return Destination("", Place.TOPIC, "", key).address()
     return Destination("", Place.EXCHANGE, exchange, key).address()
