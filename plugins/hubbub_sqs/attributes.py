@@ -166,8 +166,10 @@ def is_fifo(attributes: Mapping[str, str]) -> bool:
 
 def new_settings(attributes: Mapping[str, str], find_target: FindTarget) -> QueueSettings:
     """Make the settings of a new queue. Raises `AwsError`."""
+    fifo = is_fifo(attributes)
     blank = QueueSettings(
-        fifo=is_fifo(attributes),
+        fifo=fifo,
+        fair=not fifo,
         lease=30_000,
         retention=345_600_000,
         max_message_bytes=MAX_MESSAGE + _SIZE_SLACK,

@@ -1,5 +1,6 @@
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import trio
@@ -23,7 +24,7 @@ def visible(queue: MemoryQueue) -> tuple[int, int, int]:
     return counts.visible, counts.in_flight, counts.delayed
 
 
-async def take(queue: MemoryQueue, limit: int = 10, **options: int) -> list[Delivery]:
+async def take(queue: MemoryQueue, limit: int = 10, **options: Any) -> list[Delivery]:
     return await queue.receive(limit, owner="me", **options)
 
 
@@ -393,6 +394,32 @@ async def test_a_new_delay_of_a_fifo_queue_applies_to_what_waits(harness: Harnes
     harness.send(queue, "b", group="g")
     harness.pass_time(queue, 1_000)
     assert bodies(await take(queue)) == ["a", "b"]
+
+
+async def test_a_fair_queue_lets_quiet_groups_by_a_noisy_one(harness: Harness) -> None:
+    queue = await harness.queue(fair=True)
+    for number in range(5):
+        harness.send(queue, f"noisy{number}", group="noisy")
+    harness.send(queue, "alone")
+    first = await take(queue, 2)
+    assert bodies(first) == ["noisy0", "alone"]
+    harness.send(queue, "quiet", group="quiet")
+    assert bodies(await take(queue, 2)) == ["quiet", "noisy1"]
+    await queue.settle([first[0].receipt], Outcome.ACCEPT)
+    harness.send(queue, "quiet2", group="quiet")
+    assert bodies(await take(queue)) == ["noisy2", "quiet2", "noisy3", "noisy4"]
+    assert visible(queue) == (0, 7, 0)
+
+
+async def test_the_order_of_a_queue_may_change_while_messages_are_held(harness: Harness) -> None:
+    queue = await harness.queue()
+    for number in range(3):
+        harness.send(queue, number, group="g")
+    (held,) = await take(queue, 1)
+    await queue.configure(type(queue.settings)(fifo=True))
+    assert await take(queue) == []
+    await queue.extend([held.receipt], 0)
+    assert bodies(await take(queue)) == ["0", "1", "2"]
 
 
 async def test_priorities(harness: Harness) -> None:

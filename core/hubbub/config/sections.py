@@ -336,6 +336,9 @@ class QueueSection(Section):
     )
     priorities: int = Field(default=0, ge=0, le=255, description="The highest priority.")
     fifo: bool = Field(default=False, description="Order per group, and deduplication.")
+    fair: bool = Field(
+        default=False, description="A group with many messages in flight waits for the others."
+    )
     content_dedup: bool = Field(
         default=False, description="Deduplicate by content where there is no id."
     )

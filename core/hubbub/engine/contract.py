@@ -69,6 +69,8 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     * `dead_letter`: address where rejected, expired, overflowing and undeliverable messages go.
     * `priorities`: the highest priority told apart; 0 means arrival order alone.
     * `fifo`: order and one lease at a time per group; deduplication by id.
+    * `fair`: in a queue that is not FIFO and has no priorities, a group with many messages in
+      flight stands back for the others (SQS's fair queues).
     * `content_dedup`: a message without deduplication id takes the SHA-256 of its body.
     * `dedup_scope`: whether the same id in two groups is the same message ("queue") or not.
     * `dedup_window`: how long an id is remembered.
@@ -93,6 +95,7 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     dead_letter: str | None = None
     priorities: int = 0
     fifo: bool = False
+    fair: bool = False
     content_dedup: bool = False
     dedup_scope: Literal["queue", "group"] = "queue"
     dedup_window: int = 300_000

@@ -1,4 +1,4 @@
-"""In which order a queue gives its waiting entries: by arrival, by priority, or by FIFO group.
+"""In which order a queue gives its waiting entries: by arrival, priority, FIFO group, or fairly.
 
 Each order costs O(1), or O(log n) after redeliveries, however many entries wait. Entries that
 left the queue by another way (purged, expired, settled late) stay inside until they come to the
@@ -269,6 +269,98 @@ class GroupOrder(Order):
             group.lane.compact()
             if not (group.held or group.listed or group.lane.head()):
                 del self._groups[group.name]
+
+    def __iter__(self) -> Iterator[Entry]:
+        lanes = [((each.id, each) for each in group.lane) for group in self._groups.values()]
+        return (entry for _, entry in merge(*lanes, key=lambda pair: pair[0]))
+
+
+class FairOrder(Order):
+    """By arrival, but a group that holds many messages in flight stands back for the others.
+
+    SQS's fair queues: a tenant (group) with a large backlog does not make the others wait. Next is
+    the oldest entry of the group of which fewest are held; entries without group are never held
+    back.
+    """
+
+    def __init__(self) -> None:
+        self._groups: dict[str, Group] = {}
+        self._ranks: list[tuple[int, int, str]] = []
+        """A heap of (held, id of the head, group); those that are not true any more are skipped."""
+
+    def put(self, entry: Entry) -> None:
+        """Add an entry that is ready."""
+        name = entry.group or ""
+        group = self._groups.get(name)
+        if group is None:
+            group = self._groups[name] = Group(name)
+        head = group.lane.head()
+        group.lane.put(entry)
+        if head is None or entry.id < head.id:
+            self._rank(group)
+
+    def _rank(self, group: Group) -> None:
+        head = group.lane.head()
+        if head is not None:
+            heappush(self._ranks, (group.held, head.id, group.name))
+            if len(self._ranks) > 4 * len(self._groups) + 1000:
+                self.compact()
+        elif not group.held:
+            del self._groups[group.name]
+
+    def take(self, batch: object) -> Entry | None:
+        """Remove the next entry."""
+        while self._ranks:
+            held, first, name = heappop(self._ranks)
+            group = self._groups.get(name)
+            head = None if group is None else group.lane.head()
+            if group is None or head is None or (held, first) != (group.held, head.id):
+                if group is not None and head is not None and held == group.held:
+                    self._rank(group)  # its head has left by another way
+                continue
+            entry = group.lane.take()
+            if name:
+                group.held += 1
+            self._rank(group)
+            return entry
+        return None
+
+    def take_oldest(self) -> Entry | None:
+        """Remove the oldest entry of all groups."""
+        oldest = self.oldest()
+        if oldest is None:
+            return None
+        group = self._groups[oldest.group or ""]
+        entry = group.lane.take()
+        self._rank(group)
+        return entry
+
+    def oldest(self) -> Entry | None:
+        """Return the entry that has waited longest, untouched."""
+        return _first(group.lane for group in self._groups.values())
+
+    def freed(self, entry: Entry) -> None:
+        """One less of its group is held."""
+        if entry.group and (group := self._groups.get(entry.group)) is not None:
+            group.held -= 1
+            self._rank(group)
+
+    def hold(self, entry: Entry) -> None:
+        """Note that an entry is leased that was never put here."""
+        if entry.group:
+            self._groups.setdefault(entry.group, Group(entry.group)).held += 1
+
+    def compact(self) -> None:
+        """Forget entries that left by another way, and ranks that are not true any more."""
+        self._ranks = []
+        for group in list(self._groups.values()):
+            group.lane.compact()
+            head = group.lane.head()
+            if head is not None:
+                self._ranks.append((group.held, head.id, group.name))
+            elif not group.held:
+                del self._groups[group.name]
+        heapify(self._ranks)
 
     def __iter__(self) -> Iterator[Entry]:
         lanes = [((each.id, each) for each in group.lane) for group in self._groups.values()]

@@ -35,7 +35,7 @@ from .contract import (
 )
 from .entry import Entry, State
 from .journal import Journal
-from .orders import ArrivalOrder, GroupOrder, Order, PriorityOrder
+from .orders import ArrivalOrder, FairOrder, GroupOrder, Order, PriorityOrder
 
 _NONE: dict[int, int] = {}
 _NO_REFUSALS: dict[int, str] = {}
@@ -140,6 +140,7 @@ class MemoryQueue(Queue):
         self.entries: dict[int, Entry] = {}
         self._host = host
         self._order: Order = _order_for(settings)
+        self._fair: FairOrder | None = None
         self._consumers: dict[PushConsumer, None] = {}
         """All consumers and waiting receives, the oldest first."""
         self._line: deque[PushConsumer] = deque()
@@ -184,8 +185,11 @@ class MemoryQueue(Queue):
             if message.id in entries:  # one publish that reached the queue by two subscriptions
                 continue
             entry = Entry(message.id, message, size, message.priority, message.group, published=now)
-            if settings.fifo and entry.group is None:
-                entry.group = message.client
+            if settings.fifo:
+                if entry.group is None:
+                    entry.group = message.client
+            elif entry.group is not None and settings.fair and self._fair is None:
+                self._tell_groups_apart()
             if message.durable and settings.durable:
                 journal.insert(self.number, entry)
                 entry.stored = stored = True
@@ -201,6 +205,21 @@ class MemoryQueue(Queue):
             if stored or duplicates
             else (Enqueued(DONE, refused, duplicates))
         )
+
+    def _tell_groups_apart(self) -> None:
+        """Be fair from now on: the first message that has a group is here."""
+        self._fair = FairOrder()
+        self._reorder(self._fair)
+
+    def _reorder(self, order: Order) -> None:
+        """Let what waits wait in another order, and tell it of what is leased."""
+        waiting = sorted(self._order, key=lambda each: each.id)
+        self._order = order
+        for entry in self.entries.values():
+            if entry.state is LEASED:
+                order.hold(entry)
+        for entry in waiting:
+            order.put(entry)
 
     def _admit(self, entry: Entry, message: Message, now: int) -> None:
         """Give a new entry its deadlines and its place."""
@@ -802,11 +821,11 @@ class MemoryQueue(Queue):
         self._check()
         old, self.settings = self.settings, settings
         now = self.modified = self._host.clock.now()
-        if (old.fifo, old.priorities) != (settings.fifo, settings.priorities):
-            waiting = sorted(self._order, key=lambda each: each.id)
-            self._order = _order_for(settings)
-            for entry in waiting:
-                self._order.put(entry)
+        if (old.fifo, old.priorities, old.fair) != (
+            settings.fifo, settings.priorities, settings.fair,
+        ):  # fmt: skip
+            self._fair = None
+            self._reorder(_order_for(settings))
         if settings.fifo and old.delay != settings.delay:
             self._redelay(settings.delay)
         if settings.retention != old.retention:
@@ -906,6 +925,9 @@ class MemoryQueue(Queue):
         Leases of owners that outlive their connections go on; everything else is available.
         """
         entry.stored = True
+        settings = self.settings
+        if entry.group is not None and settings.fair and self._fair is None:
+            self._tell_groups_apart()
         self.entries[entry.id] = entry
         self._bytes += entry.size
         if entry.message is not None:
