@@ -1,16 +1,12 @@
 """One message in one queue, with its lease: the record that the queue and its journal share."""
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from hubbub.message import Message
 
-if TYPE_CHECKING:
-    from .queues import PushConsumer
-else:  # a runtime annotation only; the queue module imports this one
-    PushConsumer = Any
+from .consumers import PushConsumer
 
 
 class State(IntEnum):

@@ -5,10 +5,8 @@ All times are integer milliseconds; the engine calls `advance` when a queue's al
 """
 
 import hashlib
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Literal, Protocol
@@ -19,6 +17,7 @@ from hubbub.clock import Clock
 from hubbub.errors import NotFoundError, RefusedError, UnavailableError
 from hubbub.message import Message
 
+from .consumers import Line, PushConsumer
 from .contract import (
     LASTING_OWNER,
     Commit,
@@ -79,52 +78,6 @@ class Host(Protocol):
         ...
 
 
-class PushConsumer(Consumption):
-    """A consumer that messages are pushed to; also how a waiting receive stands in the line."""
-
-    __slots__ = ("cancelled", "deliver", "limit", "listed", "paused", "queue", "terms")
-
-    def __init__(
-        self,
-        queue: "MemoryQueue",
-        deliver: Callable[[list[Delivery]], None],
-        terms: ConsumerTerms,
-        cancelled: Callable[[str], None],
-        limit: int | None = None,
-    ) -> None:
-        self.queue = queue
-        self.deliver = deliver
-        self.terms = terms
-        self.cancelled = cancelled
-        self.limit = limit
-        """Leaves the line after one delivery of at most this many: a waiting receive."""
-        self.paused = False
-        self.listed = False
-        """Whether it stands in its queue's line."""
-
-    def room(self) -> int:
-        """How many messages it may be given now."""
-        if self.paused:
-            return 0
-        room = 1 << 30 if self.limit is None else self.limit
-        for window in self.terms.windows:
-            room = min(room, window.room)
-        return room
-
-    def pause(self) -> None:
-        """Take nothing more until `resume`."""
-        self.paused = True
-
-    def resume(self) -> None:
-        """Go on after `pause`."""
-        self.paused = False
-        self.queue.line_up(self)
-
-    def cancel(self) -> None:
-        """Take nothing more. What it holds stays leased to its owner."""
-        self.queue.leave(self)
-
-
 class MemoryQueue(Queue):
     """A queue of the embedded engine."""
 
@@ -141,13 +94,8 @@ class MemoryQueue(Queue):
         self._host = host
         self._order: Order = _order_for(settings)
         self._fair: FairOrder | None = None
-        self._consumers: dict[PushConsumer, None] = {}
-        """All consumers and waiting receives, the oldest first."""
-        self._line: deque[PushConsumer] = deque()
-        """Those of them that may have room, in turn."""
+        self._line = Line(self)
         self._dispatching = False
-        self._ranked = False
-        """Whether some consumer ever had another priority than 0."""
         self._visible = self._in_flight = self._delayed_count = 0
         self._bytes = self._visible_bytes = 0
         self._delayed: list[tuple[int, int, Entry]] = []
@@ -353,9 +301,7 @@ class MemoryQueue(Queue):
             gone.append(reason)
             ended.set()
 
-        waiter = PushConsumer(self, deliver, terms, cancelled, limit)
-        self._consumers[waiter] = None
-        self.line_up(waiter)
+        waiter = self._line.join(deliver, terms, cancelled, limit)
         try:
             if not given and wait > 0:
                 with trio.move_on_after(wait / 1000):
@@ -366,7 +312,7 @@ class MemoryQueue(Queue):
                 self._undo(given)
             raise
         finally:
-            self._forget(waiter)
+            self._line.forget(waiter)
         if gone:
             raise NotFoundError("queue", self.name)
         return given
@@ -389,40 +335,23 @@ class MemoryQueue(Queue):
     ) -> Consumption:
         """Push messages to `deliver` while windows have room."""
         self._check()
-        consumers = [each for each in self._consumers if each.limit is None]
+        consumers = self._line.consumers
         if consumers and (terms.exclusive or any(each.terms.exclusive for each in consumers)):
             raise RefusedError(f"queue {self.name!r} is in exclusive use")
-        consumer = PushConsumer(self, deliver, terms, cancelled)
-        self._consumers[consumer] = None
-        self._ranked = self._ranked or terms.priority != 0
-        self.line_up(consumer)
-        return consumer
+        return self._line.join(deliver, terms, cancelled)
 
     def leave(self, consumer: PushConsumer) -> None:
         """Let a consumer go."""
-        if consumer not in self._consumers:
+        if consumer not in self._line:
             return
-        self._forget(consumer)
+        self._line.forget(consumer)
         self.last_used = self._host.clock.now()
-        if self.settings.auto_delete and not self._consumers:
+        if self.settings.auto_delete and self._line.empty:
             self._host.retire(self)
             return
         if self.settings.expires is not None:
             self._host.arm(self, self.last_used + self.settings.expires)
         self.dispatch()
-
-    def _forget(self, consumer: PushConsumer) -> None:
-        self._consumers.pop(consumer, None)
-        if consumer.listed:
-            consumer.listed = False
-            self._line.remove(consumer)
-
-    def line_up(self, consumer: PushConsumer) -> None:
-        """Let a consumer that may have room stand in the line."""
-        if not consumer.listed and consumer in self._consumers:
-            consumer.listed = True
-            self._line.append(consumer)
-            self.dispatch()
 
     def dispatch(self) -> None:
         """Give what is ready to those who have room, in turn."""
@@ -433,7 +362,7 @@ class MemoryQueue(Queue):
             while self._visible and (served := self._serve()):
                 for consumer, deliveries in served.items():
                     if consumer.limit is not None:
-                        self._forget(consumer)
+                        self._line.forget(consumer)
                     try:
                         consumer.deliver(deliveries)
                     except Exception as error:  # a plugin's failure is its consumer's alone
@@ -446,7 +375,9 @@ class MemoryQueue(Queue):
         """Share what is ready: all to a lone consumer, else one message each in turn."""
         served: dict[PushConsumer, list[Delivery]] = {}
         batches: dict[PushConsumer, object] = {}
-        while self._visible and (consumer := self._next_consumer(served)) is not None:
+        while self._visible and (
+            consumer := self._line.next(served, single_active=self.settings.single_active)
+        ):
             alone = len(self._line) == 1
             batch = batches.setdefault(consumer, object())
             entries = self._take(consumer.room() if alone else 1, batch)
@@ -457,40 +388,11 @@ class MemoryQueue(Queue):
                 for entry in entries:
                     self._end_lease(entry)
                     self._remove(entry)
-            served[consumer] = served.get(consumer, []) + deliveries if served else deliveries
+            if consumer in served:
+                served[consumer] += deliveries
+            else:
+                served[consumer] = deliveries
         return served
-
-    def _next_consumer(self, served: dict[PushConsumer, list[Delivery]]) -> PushConsumer | None:
-        """Return whose turn it is. Those without room leave the line until there is some."""
-        line = self._line
-        while line:
-            consumer = self._first_in_line()
-            if consumer is None:
-                return None
-            room = consumer.room()
-            if consumer.limit is not None:
-                room -= len(served.get(consumer, ()))
-            if room > 0:
-                if len(line) > 1:
-                    line.remove(consumer)  # it stands first, but for ranks
-                    line.append(consumer)
-                return consumer
-            line.remove(consumer)
-            consumer.listed = False
-            for window in consumer.terms.windows:
-                if window.room <= 0:
-                    window.waiting.append(partial(self.line_up, consumer))
-                    break
-        return None
-
-    def _first_in_line(self) -> PushConsumer | None:
-        line = self._line
-        if self.settings.single_active:
-            active = next((each for each in self._consumers if each.limit is None), None)
-            return active if active is not None and active.listed else None
-        if len(line) > 1 and self._ranked:
-            return max(line, key=lambda each: each.terms.priority)
-        return line[0]
 
     def _take(self, limit: int, batch: object | None = None) -> list[Entry]:
         """Remove up to `limit` ready entries from the order; some may be given up on the way."""
@@ -775,7 +677,7 @@ class MemoryQueue(Queue):
         self._expire(now)
         self._retain(now)
         settings = self.settings
-        if settings.expires is not None and not self._consumers:
+        if settings.expires is not None and self._line.empty:
             if now >= self.last_used + settings.expires:
                 host.retire(self)
                 return
@@ -871,7 +773,7 @@ class MemoryQueue(Queue):
             in_flight=self._in_flight,
             delayed=self._delayed_count,
             bytes=self._bytes,
-            consumers=sum(each.limit is None for each in self._consumers),
+            consumers=len(self._line.consumers),
             oldest=None if oldest is None else oldest.published,
         )
 
@@ -886,8 +788,7 @@ class MemoryQueue(Queue):
     def close(self, reason: str) -> None:
         """The queue is deleted: drop all, end every consumer and waiter."""
         self.deleted = True
-        consumers, self._consumers = self._consumers, {}
-        self._line.clear()
+        consumers = self._line.dissolve()
         in_memory = sum(each.size for each in self.entries.values() if each.message is not None)
         self._host.count(-in_memory)
         for entry in self.entries.values():
@@ -897,7 +798,6 @@ class MemoryQueue(Queue):
         self.entries.clear()
         self._order = _order_for(self.settings)
         for consumer in consumers:
-            consumer.listed = False
             consumer.cancelled(reason)
 
     def page_out(self, written: int, goal: int) -> int:
