@@ -19,7 +19,15 @@ from hubbub import (
 
 from . import methods as m
 from .channel import ChannelState, Ledger, Mode
-from .consumers import Consumer, Held, QueueConsumer, ReplyConsumer, StreamConsumer
+from .consumers import (
+    Consumer,
+    Held,
+    QueueConsumer,
+    ReplyConsumer,
+    StreamConsumer,
+    is_quorum,
+    with_count,
+)
 from .declaring import (
     LABEL,
     Declaration,
@@ -433,7 +441,7 @@ class Channel(ChannelState):
             return self._consume_stream(method, tag, name, found)
         try:
             return QueueConsumer(
-                self, tag, name, no_ack=method.no_ack, exclusive=method.exclusive,
+                self, tag, found, no_ack=method.no_ack, exclusive=method.exclusive,
                 priority=priority,
             )  # fmt: skip
         except RefusedError:
@@ -486,6 +494,8 @@ class Channel(ChannelState):
         else:
             tag = self.ledger.deliver(Held(delivery.receipt, None, connection.time()))
         spelled = connection.spell(delivery.message)
+        if is_quorum(found):
+            spelled = with_count(spelled, delivery)
         answer = m.BasicGetOk(
             tag, delivery.redelivered, spelled.exchange, spelled.routing_key, found.counts().visible
         )

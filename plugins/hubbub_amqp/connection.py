@@ -201,6 +201,7 @@ class Connection:
                 if found is not None and found.settings.owner == self.id:
                     with suppress(NotFoundError, DeniedError):
                         await self.bus.delete_queue(name)
+            self.exclusive.clear()
 
     async def _receive(self) -> bool:
         """Read what the client sends; False at its end."""
@@ -433,6 +434,7 @@ class Connection:
                 self._deadline.start(_CLOSE_TIMEOUT, "close")
             case ev.Closed():
                 self._reason = event.reason
+                await self._leave()  # so that a client that was answered finds nothing left
                 self.write(event.reply)
             case _:
                 raise AssertionError(f"{event} on an open connection")

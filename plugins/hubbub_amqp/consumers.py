@@ -14,6 +14,7 @@ from hubbub import (
     HubbubError,
     Message,
     Position,
+    QueueInfo,
     Receipt,
     StreamError,
     StreamInfo,
@@ -122,25 +123,25 @@ class QueueConsumer(Consumer):
         self,
         channel: Channel,
         tag: str,
-        queue: str,
+        queue: QueueInfo,
         *,
         no_ack: bool,
         exclusive: bool,
         priority: int,
     ) -> None:
-        super().__init__(channel, tag, queue, no_ack=no_ack)
+        super().__init__(channel, tag, queue.name, no_ack=no_ack)
         self.prefetch = channel.prefetch or None
         self._pace = Pace()
         # Nothing may come before consume-ok: until `start` there is no room.
         self._window = Window(0)
-        self._counts_deliveries = _is_quorum(channel, queue)
+        self._counts_deliveries = is_quorum(queue)
         self._seen: bytes | None = None
         self._routing_size = 0
         windows: tuple[Window, ...] = (self._pace, self._window)
         if not no_ack:
             windows += (channel.window,)
         self._consumption: Consumption = channel.connection.bus.consume(
-            queue,
+            queue.name,
             self._deliver,
             owner=channel.owner,
             windows=windows,
@@ -195,14 +196,19 @@ class QueueConsumer(Consumer):
 
     def _spell(self, delivery: Delivery) -> Spelled:
         spelled = self.channel.connection.spell(delivery.message)
-        if self._counts_deliveries and delivery.receives > 1:
-            spelled = spelled.with_headers({"x-delivery-count": Int64(delivery.receives - 1)})
+        return with_count(spelled, delivery) if self._counts_deliveries else spelled
+
+
+def with_count(spelled: Spelled, delivery: Delivery) -> Spelled:
+    """Tell, as quorum queues do, how often a message was delivered before."""
+    if delivery.receives == 1:
         return spelled
+    return spelled.with_headers({"x-delivery-count": Int64(delivery.receives - 1)})
 
 
-def _is_quorum(channel: Channel, queue: str) -> bool:
-    info = channel.connection.bus.find_queue(queue)
-    declared = None if info is None else Declaration.read(info.settings.labels.get(LABEL))
+def is_quorum(queue: QueueInfo) -> bool:
+    """Whether a queue was declared as a quorum queue."""
+    declared = Declaration.read(queue.settings.labels.get(LABEL))
     return declared is not None and declared.type == "quorum"
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from hubbub.testing.hub import ServedHub
 from hubbub_amqp import methods as m
-from hubbub_amqp.decode import Decoder, MethodFrame
+from hubbub_amqp.decode import Content, Decoder, Heartbeat, Item, MethodFrame
 from hubbub_amqp.encode import encode_method_frame
 from hubbub_amqp.wire import Table
 
@@ -329,32 +329,56 @@ def test_provocation(probe: Probe, name: str) -> None:
 class Wire:
     """A client that sends what it is told to."""
 
-    def __init__(self, address: tuple[str, int], vhost: str = "/", password: bytes = b"guest"):
+    def __init__(
+        self,
+        address: tuple[str, int],
+        vhost: str = "/",
+        password: bytes = b"guest",
+        heartbeat: int = 0,
+    ) -> None:
         self._socket = socket.create_connection(address, timeout=10)
         self._decoder = Decoder(0)
-        self._methods: list[m.Method] = []
+        self._items: list[Item] = []
         self._socket.sendall(HEADER)
         self.expect(m.ConnectionStart)
         client = Table({"capabilities": {"authentication_failure_close": True}})
         self.say(m.ConnectionStartOk(client, "PLAIN", b"\0guest\0" + password, "en_US"), 0)
         if password == b"guest":
             tune = self.expect(m.ConnectionTune)
-            self.say(m.ConnectionTuneOk(tune.channel_max, tune.frame_max, 0), 0)
+            self.say(m.ConnectionTuneOk(tune.channel_max, tune.frame_max, heartbeat), 0)
             self.say(m.ConnectionOpen(vhost), 0)
 
     def say(self, method: m.Method, channel: int = 1) -> None:
         self._socket.sendall(encode_method_frame(channel, method))
 
-    def expect(self, kind: type[Any]) -> Any:
-        while not self._methods:
+    def _receive(self) -> Item:
+        while not self._items:
             data = self._socket.recv(65536)
-            assert data, "the connection was closed"
-            self._methods += [
-                item.method for item in self._decoder.decode(data) if isinstance(item, MethodFrame)
-            ]
-        method = self._methods.pop(0)
-        assert isinstance(method, kind), method
-        return method
+            if not data:
+                raise EOFError
+            self._items += self._decoder.decode(data)
+        return self._items.pop(0)
+
+    def expect(self, kind: type[Any]) -> Any:
+        item = self._receive()
+        assert isinstance(item, MethodFrame), item
+        assert isinstance(item.method, kind), item
+        return item.method
+
+    def contents(self, count: int) -> int:
+        """Receive so many messages."""
+        for _ in range(count):
+            assert isinstance(self._receive(), Content)
+        return count
+
+    def heartbeats_until_closed(self) -> int:
+        """Say nothing and count heartbeats until the server loses patience."""
+        count = 0
+        with contextlib.suppress(EOFError, ConnectionResetError):
+            while isinstance(self._receive(), Heartbeat):
+                count += 1
+        self._socket.close()
+        return count
 
     def refused(self) -> tuple[int, str]:
         close = self.expect(m.ConnectionClose)
@@ -411,8 +435,8 @@ def test_a_bad_password(served: ServedHub) -> None:
     assert Wire(served.address("AMQP"), password=b"wrong").refused() == (
         403,
         (
-            "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see "
-            "the broker logfile."
+            "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. "
+            "For details see the broker logfile."
         ),
     )
 
