@@ -174,8 +174,6 @@ class Connection:
 
     async def _run(self) -> None:
         transport, machine = self._transport, self._machine
-        assert self._bus is not None
-        ready = self._bus.ready
         silence = _GRACE * machine.receives_every / 1000
         if machine.sends_every:
             self._broker.spawn(self._beat)
@@ -186,7 +184,6 @@ class Connection:
                 await self._handle(events)
                 if machine.state is State.CLOSED:
                     return
-                await ready()
                 if transport.buffered > HIGH_WATER:
                     await transport.drain()
             if self._stopping or self._error is not None:
@@ -233,6 +230,7 @@ class Connection:
 
     async def _handle(self, events: Sequence[ev.Event]) -> None:
         """Do what the events say: frames of a kind that follow one another as one batch."""
+        assert self._bus is not None
         frames: list[Frame] = []
         tags: list[object] = []
         outcome = Outcome.ACCEPT
@@ -266,6 +264,7 @@ class Connection:
                 await self._publish(frames)
             if tags:
                 await self._subscriptions.settle(tags, outcome)
+            await self._bus.ready()
         except (StompError, HubbubError) as problem:
             await self._confirm_all()
             error = error_of(problem, receipt)

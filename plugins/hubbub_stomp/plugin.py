@@ -121,7 +121,7 @@ async def _listen(
     task_status: trio.TaskStatus[list[Endpoint]],
 ) -> None:
     def describe(address: SocketAddress) -> Endpoint:
-        scheme = "stomp+ssl" if listener.tls else "stomp"
+        scheme = "stomps" if listener.tls else "stomp"
         client = f"stomp --host {address.host} --port {address.port}"
         return Endpoint(
             "STOMP over TLS" if listener.tls else "STOMP", f"{scheme}://{address}", client

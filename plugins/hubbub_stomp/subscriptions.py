@@ -465,17 +465,17 @@ class Subscriptions:
         if name is None:
             if len(self._temporary) >= self._broker.settings.max_subscriptions:
                 raise unsupported("more temporary queues than one connection may have")
+            subscription = self._machine.subscribe(destination.text)
             name = REPLY_PREFIX + secrets.token_urlsafe(15)
             self._bus.adopt(str(queue_address(name)))
-            headers: dict[str, str] = {}
-            await self._bus.create_queue(name, queue_settings(headers, durable=False))
+            most = self._broker.settings.max_queued_messages
+            await self._bus.create_queue(name, queue_settings({}, durable=False, max_length=most))
             self._temporary[destination.name] = name
-            subscription = self._machine.subscribe(destination.text)
             source = Source()
             source.queue = name
             subscription.state = source
             self._sources.add(source)
-            self._consume(subscription, source, name, headers)
+            self._consume(subscription, source, name, {})
         return f"/reply-queue/{name}"
 
     # ACK, UNSUBSCRIBE and the end
@@ -528,9 +528,11 @@ class Subscriptions:
             self._stop(source)
         for source in sources:
             if source.queue is not None:
-                await self._delete(source.queue)
+                with suppress(HubbubError):
+                    await self._delete(source.queue)
         for name in self._held:
-            await self._bus.release_owner(name, self._owner)
+            with suppress(HubbubError):
+                await self._bus.release_owner(name, self._owner)
         self._held.clear()
 
 

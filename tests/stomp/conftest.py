@@ -76,6 +76,13 @@ class Client:
         self.send(command, body, receipt="confirm", **headers)
         assert self.expect("RECEIPT").headers["receipt-id"] == "confirm"
 
+    def confirmed_among_messages(self, command: str, **headers: str) -> None:
+        """Send a frame and wait for its receipt, passing over messages that come first."""
+        self.send(command, receipt="confirm", **headers)
+        while (frame := self.read()).command == "MESSAGE":
+            pass
+        assert (frame.command, frame.headers["receipt-id"]) == ("RECEIPT", "confirm")
+
     def subscribe(self, destination: str, ack: str = "auto", id: str = "1", **more: str) -> None:  # noqa: A002
         self.confirmed("SUBSCRIBE", destination=destination, id=id, ack=ack, **more)
 
