@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from hubbub import ConfigSection, Principal, Server, hookimpl
+from hubbub import ConfigSection, Principal, Scene, Server, hookimpl
 from hubbub_aws import AwsService
 from hubbub_aws.models import load_model
 from hubbub_aws.services import Service
 from hubbub_kinesis.accounts import Accounts
 from hubbub_kinesis.consumers import Consumers
+from hubbub_kinesis.demo import scenes
 from hubbub_kinesis.locating import Locator
 from hubbub_kinesis.managing import Managing
 from hubbub_kinesis.options import Options
@@ -80,6 +81,11 @@ class KinesisPlugin:
             **Writing(locator, validators, throttle).operations(),
         }
         yield AwsService(Service(model, cbor=True), operations, _client_line)
+
+    @hookimpl
+    def hubbub_demo(self, hub: "Hub") -> Iterable[Scene]:
+        """Show a stream being written and read."""
+        return scenes(hub)
 
     def _manage(self, hub: "Hub") -> Managing:
         if self._managing is None:
