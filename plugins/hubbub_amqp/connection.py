@@ -118,9 +118,9 @@ class Connection:
             channel.resume()
 
     def spawn(self, function: Callable[[], Awaitable[None]]) -> None:
-        """Run a function as long as the connection lasts."""
-        assert self._nursery is not None
-        self._nursery.start_soon(function)
+        """Run a function while the connection lasts; not at all when it is about to end."""
+        if self._nursery is not None:
+            self._nursery.start_soon(function)
 
     def time(self) -> float:
         """The time for waits, in seconds."""
@@ -337,17 +337,19 @@ class Connection:
 
     async def _run(self) -> None:
         self._deadline.stop()
-        async with trio.open_nursery() as self._nursery:
-            self._nursery.start_soon(self.publisher.run)
-            self._nursery.start_soon(self._watch_consumers)
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self.publisher.run)
+            nursery.start_soon(self._watch_consumers)
             if self.machine.heartbeat:
-                self._nursery.start_soon(self._beat, self.machine.heartbeat)
+                nursery.start_soon(self._beat, self.machine.heartbeat)
             if self.broker.hub.shutdown.requested:
                 self.stop()
             try:
                 await self._converse()
             finally:
-                self._nursery.cancel_scope.cancel()
+                self._nursery = None
+                nursery.cancel_scope.cancel()
 
     async def _converse(self) -> None:
         machine, transport = self.machine, self.transport
