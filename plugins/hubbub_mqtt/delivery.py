@@ -7,7 +7,7 @@ from typing import Final
 
 from hubbub import Batch, Message
 
-from .mapping import Lossy, came_by_mqtt, fields_of
+from .mapping import Lossy, fields_of, is_bare
 from .packets import Version
 from .properties import Place, Properties, encode_property_fields
 from .wire import encode_varint
@@ -91,12 +91,7 @@ def encode_messages(
         payload = message.body
         retain = retained or (keeps_retain and message.retain)
         if v5:
-            if (
-                message.wire is None
-                and message.expires_at is None
-                and came_by_mqtt(message)
-                and not message.headers
-            ):
+            if message.wire is None and message.expires_at is None and is_bare(message):
                 fields = identifiers
             else:
                 fields = identifiers + fields_of(message, now, lossy)

@@ -23,6 +23,23 @@ PROTOCOLS: Final = {Version.V31: "mqtt-3.1", Version.V311: "mqtt-3.1.1", Version
 """The name of each version, as messages and metrics have it."""
 
 _MQTT: Final = frozenset(PROTOCOLS.values())
+_RESERVED: Final = "hubbub."
+_TEXTS: Final = {
+    "hubbub.content-encoding": "content_encoding",
+    "hubbub.message-id": "message_id",
+    "hubbub.type": "type",
+    "hubbub.app-id": "app_id",
+    "hubbub.user-id": "user_id",
+    "hubbub.group": "group",
+    "hubbub.deduplication-id": "dedup_id",
+}
+"""Fields of a message that are text and have no property: user properties with reserved names."""
+_NUMBERS: Final = {
+    "hubbub.timestamp": ("timestamp", 1 << 53),
+    "hubbub.priority": ("priority", 256),
+    "hubbub.delay": ("delay", 1 << 53),
+}
+"""The same for numbers, with what they must be below."""
 _WIRE: Final = PROTOCOLS[Version.V5]
 _LONGEST: Final = 0xFFFF
 
@@ -35,6 +52,26 @@ def came_by_mqtt(message: Message) -> bool:
     return message.protocol in _MQTT
 
 
+def is_bare(message: Message) -> bool:
+    """Whether a message has nothing but topic and body that a property could carry."""
+    return not (
+        message.headers
+        or message.content_type is not None
+        or message.correlation_id is not None
+        or message.reply_to is not None
+        or message.message_id is not None
+        or message.content_encoding is not None
+        or message.type is not None
+        or message.timestamp is not None
+        or message.app_id is not None
+        or message.user_id is not None
+        or message.group is not None
+        or message.dedup_id is not None
+        or message.delay
+        or message.priority
+    )
+
+
 def message_of(packet: Publish | Will, now: int) -> Message:
     """Make the message that a PUBLISH or a will carries; `now` in ms since the epoch."""
     properties = packet.properties
@@ -43,18 +80,38 @@ def message_of(packet: Publish | Will, now: int) -> Message:
             address=packet.topic, body=packet.payload, qos=packet.qos, retain=packet.retain
         )
     interval = properties.message_expiry_interval
-    return Message(
+    headers = _headers(properties.user_properties)
+    message = Message(
         address=packet.topic,
         body=packet.payload,
         qos=packet.qos,
         retain=packet.retain,
-        headers=_headers(properties.user_properties),
+        headers=headers,
         content_type=properties.content_type,
         correlation_id=properties.correlation_data,
         reply_to=properties.response_topic,
         expires_at=None if interval is None else now + interval * 1000,
         wire=_wire(properties),
     )
+    for name in [name for name in headers if name.startswith(_RESERVED)]:
+        if _set_field(message, name, headers[name]):
+            del headers[name]
+    return message
+
+
+def _set_field(message: Message, name: str, value: HeaderValue) -> bool:
+    """Set a field by its reserved name, if it is one and the value is such that it can be."""
+    if not isinstance(value, str):
+        return False
+    if name in _TEXTS:
+        setattr(message, _TEXTS[name], value)
+        return True
+    if name in _NUMBERS and value.isascii() and value.isdecimal() and len(value) < 17:
+        field, limit = _NUMBERS[name]
+        if int(value) < limit:
+            setattr(message, field, int(value))
+            return True
+    return False
 
 
 def _wire(properties: Properties) -> Wire | None:
@@ -97,8 +154,8 @@ def fields_of(message: Message, now: int, lossy: Lossy) -> bytes:
     wire = message.wire
     if wire is not None and wire.protocol == _WIRE:
         fields = wire.data
-    elif message.protocol in _MQTT and not message.headers:
-        fields = b""  # by MQTT without properties, and nobody has added any
+    elif is_bare(message):
+        fields = b""
     else:
         fields = encode_property_fields(_properties(message, lossy), Place.PUBLISH)
     if message.expires_at is None:
@@ -147,19 +204,12 @@ def _user_properties(message: Message, lossy: Lossy) -> list[tuple[str, str]]:
                 add(name, str(each))
         else:
             add(name, _text(value, lossy))
-    for name, field in (
-        ("content-encoding", message.content_encoding),
-        ("message-id", message.message_id),
-        ("type", message.type),
-        ("app-id", message.app_id),
-        ("user-id", message.user_id),
-        ("timestamp", message.timestamp),
-        ("group", message.group),
-    ):
-        if field is not None and name not in message.headers:
-            add(name, str(field))
-    if message.priority:
-        lossy("priority")
+    for name, field in _TEXTS.items():
+        if (text := getattr(message, field)) is not None:
+            add(name, text)
+    for name, (field, _) in _NUMBERS.items():
+        if number := getattr(message, field):
+            add(name, str(number))
     return pairs
 
 
