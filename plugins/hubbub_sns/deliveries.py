@@ -26,7 +26,7 @@ from hubbub_sns.delivery_policies import AWS_MANAGED, CUSTOMER_MANAGED, Plan, Re
 from hubbub_sns.fanout import Fanout, waits
 from hubbub_sns.messages import properties_of
 from hubbub_sns.records import Subscription
-from hubbub_sns.senders import Senders, Verdict
+from hubbub_sns.senders import Outcome, Senders, Verdict
 from hubbub_sns.settings import SnsSettings
 from hubbub_sns.store import Store
 
@@ -165,7 +165,13 @@ class Deliveries:
         if topic is None:
             await session.settle([receipt])
             return
-        outcome = await self._senders.send(topic, subscription, message)
+        try:
+            outcome = await self._senders.send(topic, subscription, message)
+        except Exception as error:  # a mistake of ours must not stop the other deliveries
+            self._hub.log.error(  # noqa: TRY400 - the logger is structlog's
+                "sns delivery failed", subscription=subscription.arn, exc_info=error
+            )
+            outcome = Outcome(Verdict.AGAIN, "internal failure")
         if outcome.verdict is Verdict.AGAIN:
             delay = self._retries(subscription).delay(delivery.receives)
             if delay is not None:

@@ -2,6 +2,7 @@
 
 import email.message
 import smtplib
+from email.headerregistry import Address
 from enum import Enum
 from functools import partial
 from typing import NamedTuple
@@ -63,7 +64,7 @@ class Senders:
         await self._client.aclose()
 
     async def send(self, topic: Topic, subscription: Subscription, message: Message) -> Outcome:
-        """Deliver a message once. Never raises, whatever the endpoint does."""
+        """Deliver a message once. What an endpoint does wrong is in the outcome, not raised."""
         control = properties_of(message).control
         try:
             match subscription.protocol:
@@ -147,7 +148,7 @@ class Senders:
         mail = email.message.EmailMessage()
         title = topic.attributes.get("DisplayName") or "AWS Notifications"
         settings = self._settings.smtp
-        mail["From"] = f"{title} <{settings.sender}>"
+        mail["From"] = Address(" ".join(title.split()), addr_spec=settings.sender)
         mail["To"] = subscription.endpoint
         domain = settings.sender.partition("@")[2]
         mail["Message-ID"] = f"<{message_uuid(message.identity)}@{domain}>"
@@ -177,7 +178,7 @@ class Senders:
         if settings.host is None:
             await self._outbox.add(
                 subscription.protocol, subscription.endpoint, mail.get_content(),
-                subject=mail["Subject"], message_id=message_uuid(message.identity),
+                subject=str(mail["Subject"]), message_id=message_uuid(message.identity),
             )  # fmt: skip
             return _TAKEN
         return await trio.to_thread.run_sync(

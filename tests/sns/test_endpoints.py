@@ -1,0 +1,366 @@
+"""Functions, streams, mail, SMS and devices; and the outbox for what has no local receiver."""
+
+import json
+import socketserver
+import threading
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email import message_from_bytes
+from email.message import Message as Mail
+from pathlib import Path
+from queue import Queue
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from hubbub import ReadResult, StreamSettings, load_config
+from hubbub.testing.hub import serve_in_thread
+
+from .conftest import JumpingClock, SnsHub, settings
+from .receiver import receive
+from .test_sqs import verify
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
+
+Make = Callable[..., str]
+
+
+def outbox(hub: SnsHub) -> list[dict[str, Any]]:
+    with urllib.request.urlopen(f"{hub.served.endpoint('admin').url}/sns/outbox.json") as answer:
+        entries: list[dict[str, Any]] = json.load(answer)
+    return entries
+
+
+def waiting_for(hub: SnsHub, to: str, count: int = 1) -> list[dict[str, Any]]:
+    """The entries of the outbox for one receiver, when there are so many."""
+    for _ in range(400):
+        found = [entry for entry in outbox(hub) if entry["to"] == to]
+        if len(found) >= count:
+            return found
+        threading.Event().wait(0.025)
+    raise AssertionError(f"not {count} entries to {to} in {outbox(hub)}")
+
+
+# streams
+
+
+def test_firehose_is_a_stream(sns: "SNSClient", hub: SnsHub, topic: str) -> None:
+    async def make() -> None:
+        with hub.served.hub.session(_everybody(), protocol="test", client="test") as session:
+            await session.create_stream("telemetry", StreamSettings())
+
+    async def read() -> ReadResult:
+        with hub.served.hub.session(_everybody(), protocol="test", client="test") as session:
+            info = session.find_stream("telemetry")
+            assert info is not None
+            return await session.read("telemetry", info.oldest(info.shards()[0].id))
+
+    hub.served.run(make)
+    arn = "arn:aws:firehose:us-east-1:000000000000:deliverystream/telemetry"
+    sns.subscribe(TopicArn=topic, Protocol="firehose", Endpoint=arn)
+    answer = sns.publish(TopicArn=topic, Message="21.5")
+    [record] = hub.served.run(read).records
+    body = record.message.body  # type: ignore[attr-defined]
+    assert body.endswith(b"}\n")
+    assert json.loads(body)["MessageId"] == answer["MessageId"]
+
+
+def _everybody() -> Any:
+    from hubbub import Principal
+
+    return Principal("test", realms=("*",))
+
+
+# functions
+
+
+def test_a_function_is_invoked(tmp_path: Path, boto_session: boto3.Session) -> None:
+    with receive() as receiver:
+        url = receiver.url + "/2015-03-31/functions/{name}/invocations"
+        config = load_config(settings=settings(tmp_path, lambda_url=url))
+        with serve_in_thread(config) as served:
+            hub = SnsHub(served, JumpingClock(), boto_session)
+            sns = hub.client()
+            topic = sns.create_topic(Name="events")["TopicArn"]
+            function = "arn:aws:lambda:us-east-1:000000000000:function:thumbnails"
+            arn = sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=function)[
+                "SubscriptionArn"
+            ]
+            receiver.answers.put(500)  # tried again at once
+            sns.publish(
+                TopicArn=topic, Message="Hello",
+                MessageAttributes={"n": {"DataType": "Number", "StringValue": "1"}},
+            )  # fmt: skip
+            receiver.get()
+            call = receiver.get()
+            assert call.path == "/2015-03-31/functions/thumbnails/invocations"
+            assert call.headers["x-amz-invocation-type"] == "Event"
+            [record] = call.json["Records"]
+            assert record["EventSource"] == "aws:sns"
+            assert record["EventVersion"] == "1.0"
+            assert record["EventSubscriptionArn"] == arn
+            event = record["Sns"]
+            assert event["Subject"] is None
+            assert event["MessageAttributes"] == {"n": {"Type": "Number", "Value": "1"}}
+            assert event["UnsubscribeUrl"].endswith(arn)
+            signed = {name: value for name, value in event.items() if value is not None}
+            verify(signed | {"SigningCertURL": event["SigningCertUrl"]})
+
+
+def test_without_a_url_functions_have_an_outbox(sns: "SNSClient", hub: SnsHub, topic: str) -> None:
+    function = "arn:aws:lambda:us-east-1:000000000000:function:outboxed"
+    sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=function)
+    sns.publish(TopicArn=topic, Message="Hello")
+    [entry] = waiting_for(hub, function)
+    assert json.loads(entry["message"])["Records"][0]["Sns"]["Message"] == "Hello"
+
+
+# mail
+
+
+@contextmanager
+def mail_server() -> Iterator[tuple[int, "Queue[tuple[str, Mail]]"]]:
+    """A mail server of the least kind (RFC 5321): its port, and what it got."""
+    mails: Queue[tuple[str, Mail]] = Queue()
+
+    class Handler(socketserver.StreamRequestHandler):
+        def say(self, line: str) -> None:
+            self.wfile.write(f"{line}\r\n".encode())
+
+        def handle(self) -> None:
+            self.say("220 test")
+            receiver = ""
+            for raw in self.rfile:
+                command = raw.decode().strip()
+                word = command[:4].upper()
+                if word == "DATA":
+                    self.say("354 go on")
+                    lines = []
+                    for line in self.rfile:
+                        if line == b".\r\n":
+                            break
+                        lines.append(line.removeprefix(b"."))
+                    mails.put((receiver, message_from_bytes(b"".join(lines))))
+                elif word == "RCPT":
+                    receiver = command.partition("<")[2].partition(">")[0]
+                    if receiver.startswith("nobody"):
+                        self.say("550 no such mailbox")
+                        continue
+                elif word == "QUIT":
+                    self.say("221 bye")
+                    return
+                self.say("250 ok")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield server.server_address[1], mails
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_mails_go_to_the_mail_server(tmp_path: Path, boto_session: boto3.Session) -> None:
+    with mail_server() as (port, mails):
+        config = load_config(settings=settings(tmp_path, smtp={"host": "127.0.0.1", "port": port}))
+        with serve_in_thread(config) as served:
+            hub = SnsHub(served, JumpingClock(), boto_session)
+            sns = hub.client()
+            topic = sns.create_topic(Name="news", Attributes={"DisplayName": "News"})["TopicArn"]
+            for protocol in ("email", "email-json"):
+                answer = sns.subscribe(
+                    TopicArn=topic, Protocol=protocol, Endpoint=f"{protocol}@example.com"
+                )
+                assert answer["SubscriptionArn"] == "pending confirmation"
+            for _ in range(2):
+                receiver, mail = mails.get(timeout=10)
+                text = mail.get_payload(decode=True).decode()  # type: ignore[union-attr]
+                if receiver.startswith("email-json"):
+                    url = json.loads(text)["SubscribeURL"]
+                else:
+                    url = next(line for line in text.splitlines() if line.startswith("http"))
+                with urllib.request.urlopen(url):
+                    pass
+            sns.publish(TopicArn=topic, Message="grüße", Subject="Hello")
+            found = dict(mails.get(timeout=10) for _ in range(2))
+            plain = found["email@example.com"]
+            assert plain["Subject"] == "Hello"
+            assert plain["From"] == "News <no-reply@sns.hubbub.local>"
+            text = plain.get_payload(decode=True).decode()  # type: ignore[union-attr]
+            assert text.splitlines()[0] == "grüße"
+            assert "Action=Unsubscribe" in text
+            body = found["email-json@example.com"].get_payload(decode=True)
+            envelope = json.loads(body)  # type: ignore[arg-type]
+            assert envelope["Message"] == "grüße"
+            verify(envelope)
+
+
+def test_without_a_mail_server_mails_go_to_the_outbox(
+    sns: "SNSClient", hub: SnsHub, topic: str
+) -> None:
+    sns.subscribe(TopicArn=topic, Protocol="email", Endpoint="ann@example.com")
+    [mail] = waiting_for(hub, "ann@example.com")
+    url = next(line for line in mail["message"].splitlines() if line.startswith("http"))
+    with urllib.request.urlopen(url):
+        pass
+    sns.publish(TopicArn=topic, Message="hello", Subject="Greeting")
+    [_, mail] = waiting_for(hub, "ann@example.com", 2)
+    assert mail["subject"] == "Greeting"
+    assert mail["message"].startswith("hello\n")
+
+
+# SMS
+
+
+def test_sms_go_to_the_outbox_and_its_file(
+    sns: "SNSClient", hub: SnsHub, topic: str, numbers: Iterator[int]
+) -> None:
+    phone = f"+4930{next(numbers):06}"
+    arn = sns.subscribe(TopicArn=topic, Protocol="sms", Endpoint=phone)["SubscriptionArn"]
+    attributes = sns.get_subscription_attributes(SubscriptionArn=arn)["Attributes"]
+    assert attributes["PendingConfirmation"] == "false"
+    sns.publish(
+        TopicArn=topic, Message='{"default": "long", "sms": "short"}', MessageStructure="json"
+    )
+    waiting_for(hub, phone)
+    answer = sns.publish(PhoneNumber=phone, Message="direct")
+    texts = [(each["message"], each["status"]) for each in waiting_for(hub, phone, 2)]
+    assert texts == [("short", "sent"), ("direct", "sent")]
+    lines = (hub.served.hub.config.hub.data / "sns-outbox.jsonl").read_text().splitlines()
+    mine = [entry for entry in map(json.loads, lines) if entry["to"] == phone]
+    assert mine[1]["message_id"] == answer["MessageId"]
+    with urllib.request.urlopen(f"{hub.served.endpoint('admin').url}/sns/outbox") as page:
+        assert phone in page.read().decode()
+    with pytest.raises(ClientError) as caught:
+        sns.publish(PhoneNumber="not a phone", Message="x")
+    assert caught.value.response["Error"]["Message"] == (
+        "Invalid parameter: PhoneNumber Reason: not a phone is not valid to publish to"
+    )
+
+
+def test_opting_out_and_in(sns: "SNSClient", hub: SnsHub, numbers: Iterator[int]) -> None:
+    phone = f"+4931{next(numbers):06}"
+    form = urllib.parse.urlencode({"phone": phone}).encode()
+    with urllib.request.urlopen(f"{hub.served.endpoint('admin').url}/sns/opt-out", form) as answer:
+        assert answer.status == 204
+    assert sns.check_if_phone_number_is_opted_out(phoneNumber=phone)["isOptedOut"]
+    assert phone in sns.list_phone_numbers_opted_out()["phoneNumbers"]
+    sns.publish(PhoneNumber=phone, Message="x")
+    assert outbox(hub)[-1]["status"] == "not sent: the number has opted out"
+    sns.opt_in_phone_number(phoneNumber=phone)
+    assert not sns.check_if_phone_number_is_opted_out(phoneNumber=phone)["isOptedOut"]
+
+
+def test_sms_attributes(sns: "SNSClient") -> None:
+    sns.set_sms_attributes(attributes={"DefaultSMSType": "Transactional"})
+    assert sns.get_sms_attributes()["attributes"] == {"DefaultSMSType": "Transactional"}
+    assert sns.get_sms_attributes(attributes=["MonthlySpendLimit"])["attributes"] == {}
+    for attributes in ({"NoSuch": "x"}, {"DefaultSMSType": "Loud"}):
+        with pytest.raises(ClientError) as caught:
+            sns.set_sms_attributes(attributes=attributes)
+        assert caught.value.response["Error"]["Code"] == "InvalidParameter"
+    assert sns.list_origination_numbers()["PhoneNumbers"] == []
+
+
+def test_the_sms_sandbox(tmp_path: Path, boto_session: boto3.Session) -> None:
+    with serve_in_thread(load_config(settings=settings(tmp_path, sms_sandbox=True))) as served:
+        hub = SnsHub(served, JumpingClock(), boto_session)
+        sns = hub.client()
+        phone = "+4930123456"
+        assert sns.get_sms_sandbox_account_status()["IsInSandbox"]
+        sns.publish(PhoneNumber=phone, Message="x")
+        assert "not verified" in outbox(hub)[-1]["status"]
+        sns.create_sms_sandbox_phone_number(PhoneNumber=phone)
+        listed = sns.list_sms_sandbox_phone_numbers()["PhoneNumbers"]
+        assert listed == [{"PhoneNumber": phone, "Status": "Pending"}]
+        password = outbox(hub)[-1]["message"].split()[-1].rstrip(".")
+        with pytest.raises(ClientError) as caught:
+            sns.verify_sms_sandbox_phone_number(PhoneNumber=phone, OneTimePassword="12345678")
+        assert caught.value.response["Error"]["Code"] == "VerificationException"
+        sns.verify_sms_sandbox_phone_number(PhoneNumber=phone, OneTimePassword=password)
+        sns.publish(PhoneNumber=phone, Message="x")
+        assert outbox(hub)[-1]["status"] == "sent"
+        sns.delete_sms_sandbox_phone_number(PhoneNumber=phone)
+        with pytest.raises(ClientError) as caught:
+            sns.delete_sms_sandbox_phone_number(PhoneNumber=phone)
+        assert caught.value.response["Error"]["Code"] == "ResourceNotFound"
+
+
+# devices
+
+
+def test_applications_endpoints_and_push(
+    sns: "SNSClient", hub: SnsHub, topic: str, numbers: Iterator[int]
+) -> None:
+    name = f"app-{next(numbers)}"
+    application = sns.create_platform_application(
+        Name=name, Platform="GCM", Attributes={"PlatformCredential": "secret"}
+    )["PlatformApplicationArn"]
+    assert application == f"arn:aws:sns:us-east-1:000000000000:app/GCM/{name}"
+    shown = sns.get_platform_application_attributes(PlatformApplicationArn=application)
+    assert shown["Attributes"]["Enabled"] == "true"
+    assert "PlatformCredential" not in shown["Attributes"]
+    sns.set_platform_application_attributes(
+        PlatformApplicationArn=application, Attributes={"SuccessFeedbackSampleRate": "5"}
+    )
+    listed = sns.list_platform_applications()["PlatformApplications"]
+    assert application in [each["PlatformApplicationArn"] for each in listed]
+
+    def register(**extra: Any) -> str:
+        return sns.create_platform_endpoint(
+            PlatformApplicationArn=application, Token="token-1", **extra
+        )["EndpointArn"]  # fmt: skip
+
+    device = register()
+    assert device.startswith(f"arn:aws:sns:us-east-1:000000000000:endpoint/GCM/{name}/")
+    assert register() == device
+    with pytest.raises(ClientError) as caught:
+        register(CustomUserData="other")
+    assert caught.value.response["Error"]["Message"] == (
+        f"Invalid parameter: Token Reason: Endpoint {device} already exists with the same Token, "
+        "but different attributes."
+    )
+    assert sns.get_endpoint_attributes(EndpointArn=device)["Attributes"] == {
+        "Enabled": "true", "Token": "token-1",
+    }  # fmt: skip
+    sns.subscribe(TopicArn=topic, Protocol="application", Endpoint=device)
+    body = json.dumps({"default": "plain", "GCM": '{"notification": {"title": "hi"}}'})
+    sns.publish(TopicArn=topic, Message=body, MessageStructure="json")
+    [push] = waiting_for(hub, device)
+    assert json.loads(push["message"]) == {"notification": {"title": "hi"}}
+    assert (push["platform"], push["token"]) == ("GCM", "token-1")
+    sns.publish(TargetArn=device, Message="direct")
+    assert outbox(hub)[-1]["message"] == "direct"
+    sns.set_endpoint_attributes(EndpointArn=device, Attributes={"Enabled": "False"})
+    with pytest.raises(ClientError) as caught:
+        sns.publish(TargetArn=device, Message="x")
+    assert caught.value.response["Error"]["Code"] == "EndpointDisabled"
+    sns.set_endpoint_attributes(EndpointArn=device, Attributes={"Enabled": "true"})
+    sns.set_platform_application_attributes(
+        PlatformApplicationArn=application, Attributes={"Enabled": "false"}
+    )
+    with pytest.raises(ClientError) as caught:
+        sns.publish(TargetArn=device, Message="x")
+    assert caught.value.response["Error"]["Code"] == "PlatformApplicationDisabled"
+    [entry] = sns.list_endpoints_by_platform_application(PlatformApplicationArn=application)[
+        "Endpoints"
+    ]
+    assert entry["EndpointArn"] == device
+    sns.delete_platform_application(PlatformApplicationArn=application)
+    with pytest.raises(ClientError) as caught:
+        sns.get_endpoint_attributes(EndpointArn=device)
+    assert caught.value.response["Error"] == {
+        "Type": "Sender", "Code": "NotFound", "Message": "Endpoint does not exist",
+    }  # fmt: skip
+    with pytest.raises(ClientError) as caught:
+        sns.publish(TargetArn=device, Message="x")
+    assert caught.value.response["Error"]["Message"] == (
+        "Invalid parameter: TargetArn Reason: No endpoint found for the target arn specified"
+    )
