@@ -75,8 +75,8 @@ class Connection:
             try:
                 with self._deadline:
                     self._deadline.start(broker.settings.connect_timeout, _CONNECTING)
+                    broker.connections.add(self)
                     if await self._open(stack):
-                        broker.connections.add(self)
                         await self._run()
                 await self._end()
             except TransportClosed as closed:
@@ -113,7 +113,11 @@ class Connection:
         machine, transport = self._machine, self._transport
         events: list[ev.Event] = []
         while not events:
+            if self._stopping:
+                return False
+            self._reading = True
             data = await transport.receive()
+            self._reading = False
             if not data:
                 return False
             events = machine.receive_data(data)
@@ -214,8 +218,6 @@ class Connection:
         """Say what is still to be said to a client that is there."""
         machine = self._machine
         if self._bus is None:
-            if self._deadline.expired:
-                self._reason = "no CONNECT came in time"
             return
         error = self._error
         if error is None and self._stopping:
@@ -260,6 +262,7 @@ class Connection:
                 assert not isinstance(event, Frame | ev.Connect)
                 receipt = event.receipt
                 await self._obey(event)
+                receipt = ""
             if frames:
                 await self._publish(frames)
             if tags:

@@ -165,9 +165,8 @@ class Subscriptions:
         if destination.place is Place.QUEUE:
             await self._broker.ensure_queue(self._bus, name, queue_settings(headers))
         if headers.get("browser") == "true":
-            self._broker.spawn(partial(self._browse, subscription, name))
-            if self._bus.find_queue(name) is None:
-                raise NotFoundError("queue", name)
+            messages = list(self._bus.peek(name, self._broker.settings.max_browsed))
+            self._broker.spawn(partial(self._browse, subscription, messages))
             return
         self._consume(subscription, source, name, headers)
 
@@ -241,7 +240,7 @@ class Subscriptions:
         self._held.add(name)
         source.consumption = self._bus.consume(
             name,
-            partial(self._deliver, subscription, source),
+            partial(self._deliver, subscription),
             owner=self._owner,
             windows=(Window(limit),),
             settled=settled,
@@ -267,9 +266,7 @@ class Subscriptions:
 
     # messages out
 
-    def _deliver(
-        self, subscription: Subscription, source: Source, deliveries: list[Delivery]
-    ) -> None:
+    def _deliver(self, subscription: Subscription, deliveries: list[Delivery]) -> None:
         """Send what a queue hands over."""
         machine = self._machine
         if machine.state is not State.CONNECTED:
@@ -336,12 +333,10 @@ class Subscriptions:
         line = self._broker.destination_line(message.address, message.scope, version, lossy)
         return message_tail(message, line, version, lossy)
 
-    async def _browse(self, subscription: Subscription, name: str) -> None:
+    async def _browse(self, subscription: Subscription, messages: Sequence[Message]) -> None:
         """Show what waits in a queue and leave it there; then tell the end, as ActiveMQ does."""
         machine, transport = self._machine, self._transport
-        most = self._broker.settings.max_browsed
         try:
-            messages = list(self._bus.peek(name, most))
             for message in messages:
                 if machine.state is not State.CONNECTED or subscription.state is None:
                     return

@@ -117,10 +117,10 @@ def test_transaction(make: Make, name: str) -> None:
 
 
 def test_heart_beats(make: Make) -> None:
-    connection, listener = make(heartbeats=(100, 100))
+    connection, listener = make(heartbeats=(500, 500))
     connection.subscribe("/topic/beats", id="1")
     with pytest.raises(queue.Empty):
-        listener.events.get(timeout=0.6)
+        listener.events.get(timeout=1.6)  # either side gives up before that
     assert connection.is_connected()
 
 

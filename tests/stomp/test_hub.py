@@ -142,11 +142,13 @@ def test_a_client_that_never_connects_is_cut_off() -> None:
 
 def test_stopping_tells_clients() -> None:
     with serving() as hub:
-        client = Client(hub.address("stomp"))
+        silent, client = Client(hub.address("stomp")), Client(hub.address("stomp"))
         client.connect()
         hub.call(hub.hub.shutdown.request, 10.0)
         assert client.expect("ERROR").headers["message"] == "Server stopping"
+        assert silent.rest() == b""
         client.close()
+        silent.close()
 
 
 def test_a_slow_subscriber_of_a_topic_loses_and_the_loss_is_counted() -> None:

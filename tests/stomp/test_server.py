@@ -172,6 +172,14 @@ def test_an_error_waits_for_the_receipts_before(client: Client, name: str) -> No
     assert client.rest() == b""
 
 
+def test_an_error_names_no_receipt_of_another_frame(client: Client, name: str) -> None:
+    client.write(
+        b"BEGIN\ntransaction:t\nreceipt:1\n\n\0SEND\ndestination:/nope/%s\n\nx\0" % name.encode()
+    )
+    client.expect("RECEIPT")
+    assert "receipt-id" not in client.expect("ERROR").headers
+
+
 def test_messages_before_a_refused_one_are_published(
     hub: ServedHub, client: Client, name: str
 ) -> None:
