@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from hubbub import Message, Session, __version__
+from hubbub import Message, Session
 
 from .topics import topic_matches
 
@@ -23,6 +24,7 @@ class SysTopics:
         self._broker = broker
         self._interval = interval
         self._started = broker.now()
+        self._version = f"hubbub {version('hubbub')}"
         self._published: dict[str, Message] = {}
 
     def retained(self, pattern: str) -> list[Message]:
@@ -52,7 +54,7 @@ class SysTopics:
         connected, known = len(broker.connections), len(broker.sessions)
         bytes_in, bytes_out = broker.carried()
         values = {
-            "version": f"hubbub {__version__}",
+            "version": self._version,
             "uptime": f"{(broker.now() - self._started) // 1000} seconds",
             "clients/connected": connected,
             "clients/disconnected": known - connected,
