@@ -37,6 +37,8 @@ _WAIT = 60_000
 """Milliseconds that a worker waits for a message before it asks again."""
 _SPARE = 10_000
 """Milliseconds that a lease is longer than its delivery may take."""
+_AHEAD = 5
+"""Seconds of a throttled endpoint's messages that are leased at once."""
 _PAUSE = 1.0
 """Seconds until a worker goes on after the store failed."""
 
@@ -66,7 +68,8 @@ class Deliveries:
                     self.start(subscription)
                 task_status.started([])
                 await self._hub.shutdown.wait()
-                self._nursery.cancel_scope.cancel()
+                for scope in self._workers.values():
+                    scope.cancel()
         finally:
             self._nursery = None
             self._workers.clear()
@@ -104,28 +107,36 @@ class Deliveries:
     async def _work(self, subscription: Subscription, scope: trio.CancelScope) -> None:
         session = self._store.session(subscription.realm)
         free = trio.Semaphore(self._settings.concurrency)
-        with scope:
-            async with trio.open_nursery() as nursery:
-                while True:
-                    await free.acquire()
-                    free.release()
-                    try:
-                        deliveries = await session.receive(
-                            subscription.queue, free.value, owner="sns", wait=_WAIT
-                        )
-                    except NotFoundError:
-                        break
-                    except (RefusedError, UnavailableError):
-                        await trio.sleep(_PAUSE)
-                        continue
-                    for delivery in deliveries:
-                        await free.acquire()
-                        nursery.start_soon(self._deliver, session, subscription, delivery, free)
-                        rate = self._plan(subscription).rate
-                        if rate is not None:
-                            await trio.sleep(1 / rate)
+        async with trio.open_nursery() as nursery:
+            with scope:  # what is under way goes on when no more is to be taken
+                await self._take(session, subscription, free, nursery)
         if self._workers.get(subscription.arn) is scope:
             del self._workers[subscription.arn]
+
+    async def _take(
+        self, session: Session, subscription: Subscription, free: trio.Semaphore,
+        nursery: trio.Nursery,
+    ) -> None:  # fmt: skip
+        """Take messages from a queue for as long as there is one, and begin their deliveries."""
+        while True:
+            async with free:
+                pass  # wait for a place
+            rate = self._plan(subscription).rate
+            limit = free.value if rate is None else min(free.value, rate * _AHEAD)
+            try:
+                deliveries = await session.receive(
+                    subscription.queue, max(1, limit), owner="sns", wait=_WAIT
+                )
+            except NotFoundError:
+                return
+            except (RefusedError, UnavailableError):
+                await trio.sleep(_PAUSE)
+                continue
+            for delivery in deliveries:
+                await free.acquire()
+                nursery.start_soon(self._deliver, session, subscription, delivery, free)
+                if rate is not None:
+                    await trio.sleep(1 / rate)
 
     def _plan(self, subscription: Subscription) -> Plan:
         topic = self._store.topics[subscription.topic]

@@ -1,7 +1,7 @@
 """Envelopes: what subscribers get around a message, byte for byte as AWS lays it out."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -38,10 +38,16 @@ def unsubscribe_url(subscription: Subscription) -> str:
 
 
 class Envelopes:
-    """Makes envelopes, signed where AWS signs them."""
+    """Makes envelopes, signed where AWS signs them.
 
-    def __init__(self, signer: Signer, *, sign_for_queues: bool = True) -> None:
+    `lossy` hears of every field of a message that an envelope can't carry.
+    """
+
+    def __init__(
+        self, signer: Signer, lossy: Callable[[str], None], *, sign_for_queues: bool = True
+    ) -> None:
         self._signer = signer
+        self._lossy = lossy
         self._sign_for_queues = sign_for_queues
 
     def notification(
@@ -67,7 +73,7 @@ class Envelopes:
     def _parts(
         self, message: Message, topic: Topic, subscription: Subscription
     ) -> tuple[bytes, bytes]:
-        content = content_of(message, subscription.protocol)
+        content = self._content(message, subscription)
         fields = self._fields(message, topic, content)
         lines = [
             *fields.items(),
@@ -82,6 +88,12 @@ class Envelopes:
             )
             tail += f',\n  "MessageAttributes" : {{\n{attributes}\n  }}'
         return f'{head}  "UnsubscribeURL" : "'.encode(), tail.encode() + _END
+
+    def _content(self, message: Message, subscription: Subscription) -> Content:
+        content = content_of(message, subscription.protocol)
+        for field in content.lost:
+            self._lossy(field)
+        return content
 
     def _fields(self, message: Message, topic: Topic, content: Content) -> dict[str, str]:
         fields = {"Type": "Notification", "MessageId": message_uuid(message.identity)}
@@ -142,7 +154,7 @@ class Envelopes:
 
     def lambda_event(self, message: Message, topic: Topic, subscription: Subscription) -> bytes:
         """Return the event that a function is invoked with."""
-        content = content_of(message, "lambda")
+        content = self._content(message, subscription)
         fields = self._fields(message, topic, content)
         signature = self._signature(fields, topic, subscription)
         if "SigningCertURL" in signature:

@@ -7,17 +7,26 @@ durable.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from hubbub import Batch, Enqueued, HubbubError, Message, NotFoundError, Wire, queue_address
+from hubbub import (
+    Batch,
+    Enqueued,
+    HubbubError,
+    Message,
+    NotFoundError,
+    Session,
+    Wire,
+    queue_address,
+)
 from hubbub_aws import AwsSettings
 from hubbub_aws.arns import Arn
 from hubbub_sns.envelopes import Envelopes
 from hubbub_sns.filters import ATTRIBUTES, Accepts, Filters
 from hubbub_sns.messages import WIRE, Properties, content_of, properties_of
-from hubbub_sns.names import pattern_of
+from hubbub_sns.names import FIFO_SUFFIX, pattern_of
 from hubbub_sns.records import Subscription, Topic
 from hubbub_sns.store import Store
 
@@ -25,10 +34,21 @@ if TYPE_CHECKING:
     from hubbub import Hub
 
 MAX_SQS_ATTRIBUTES = 10
+MAX_REMEMBERED = 10_000
+"""Queues whose ARNs are not read again."""
 
 _QUEUE_ENDPOINTS = frozenset({"sqs"})
 _STREAM_ENDPOINTS = frozenset({"firehose"})
 _encode = msgspec.msgpack.Encoder().encode
+
+
+class _Target(NamedTuple):
+    """A queue that messages are put into. `session` is SNS's own, in its realm."""
+
+    session: Session
+    name: str
+    address: str
+    fifo: bool
 
 
 def waits(subscription: Subscription) -> bool:
@@ -44,6 +64,7 @@ class Fanout:
         self._store = store
         self._envelopes = envelopes
         self._filters = filters
+        self._targets: dict[str, _Target] = {}
 
     def attach(self, subscription: Subscription) -> None:
         """Let a subscription have messages; one that is attached is replaced."""
@@ -80,9 +101,21 @@ class Fanout:
         session, queue = self._store.session(subscription.realm), subscription.queue
         return lambda batch: session.enqueue(queue, batch.messages)
 
-    def place_of(self, arn: Arn) -> str:
-        """Return the realm of a queue or stream that an ARN names."""
-        return self._settings.realm(arn.account, arn.region)
+    def _target(self, text: str) -> _Target:
+        """Return the queue that an ARN names, whether it exists or not."""
+        target = self._targets.get(text)
+        if target is None:
+            arn = Arn.parse(text)
+            name = arn.resource
+            session = self._session_at(arn)
+            target = _Target(session, name, str(queue_address(name)), name.endswith(FIFO_SUFFIX))
+            if len(self._targets) >= MAX_REMEMBERED:
+                self._targets.clear()
+            self._targets[text] = target
+        return target
+
+    def _session_at(self, arn: Arn) -> Session:
+        return self._store.session(self._settings.realm(arn.account, arn.region))
 
     # queues
 
@@ -94,19 +127,18 @@ class Fanout:
 
         `replayed`: they come from the topic's archive.
         """
-        arn = Arn.parse(subscription.endpoint)
+        target = self._target(subscription.endpoint)
         copies: list[Message] = []
         sources: list[Message] = []
         for message in messages:
-            copy = self._copy(topic, subscription, message, arn.resource, cache, replayed)
+            copy = self._copy(topic, subscription, message, target, cache, replayed)
             if copy is not None:
                 copies.append(copy)
                 sources.append(message)
-        session = self._store.session(self.place_of(arn))
         if not copies:
             return None
         try:
-            result = session.enqueue(arn.resource, copies)
+            result = target.session.enqueue(target.name, copies)
         except NotFoundError:
             for message in sources:
                 self.dead_letter(topic, subscription, message, "no such queue")
@@ -122,50 +154,36 @@ class Fanout:
         return Enqueued(self._store.session(subscription.realm).commit(), {}, {})
 
     def _copy(
-        self, topic: Topic, subscription: Subscription, message: Message, queue: str,
+        self, topic: Topic, subscription: Subscription, message: Message, target: _Target,
         cache: dict[Any, Any] | None, replayed: bool,
     ) -> Message | None:  # fmt: skip
         """Make the message for a queue; None if it can't have it."""
-        session = self._store.session(subscription.realm)
-        address = f"$queue/{queue}"
         if subscription.raw:
-            copy = self._raw_copy(subscription, message, address)
+            copy = _raw_copy(message, target)
             if copy is None:
                 return None
-            copy.id = session.new_id()
         else:
-            properties = properties_of(message)
-            wire = None
-            if properties.trace is not None:
-                wire = Wire(WIRE, _encode(Properties(trace=properties.trace)))
-            body = self._envelopes.notification(
-                message, topic, subscription, cache, replayed=replayed
-            )
-            copy = Message(
-                address=address, body=body, id=session.new_id(), priority=message.priority,
-                expires_at=message.expires_at, durable=message.durable, group=message.group,
-                protocol=message.protocol, client=message.client, published=message.published,
-                hops=message.hops, wire=wire,
-            )  # fmt: skip
+            copy = self._enveloped(topic, subscription, message, target, cache, replayed)
         if topic.fifo:
-            _order(copy, message, to_fifo=queue.endswith(".fifo"))
+            _order(copy, message, to_fifo=target.fifo)
         return copy
 
-    def _raw_copy(
-        self, subscription: Subscription, message: Message, address: str
-    ) -> Message | None:
-        if len(message.headers) > MAX_SQS_ATTRIBUTES and _attributes(message) > MAX_SQS_ATTRIBUTES:
-            session = self._store.session(subscription.realm)
-            session.lost("more than ten attributes", 1, address)
-            return None
-        copy = msgspec.structs.replace(message, address=address, scope=None, retain=False)
-        wire = message.wire
-        if wire is not None and wire.protocol == WIRE:
-            properties = properties_of(message)
-            text = properties.structure.get(subscription.protocol)
-            if text is not None:
-                copy.body = text.encode()
-        return copy
+    def _enveloped(
+        self, topic: Topic, subscription: Subscription, message: Message, target: _Target,
+        cache: dict[Any, Any] | None, replayed: bool,
+    ) -> Message:  # fmt: skip
+        wire = None
+        if message.wire is not None:
+            trace = properties_of(message).trace
+            if trace is not None:
+                wire = Wire(WIRE, _encode(Properties(trace=trace)))
+        body = self._envelopes.notification(message, topic, subscription, cache, replayed=replayed)
+        return Message(
+            address=target.address, body=body, id=target.session.new_id(),
+            priority=message.priority, expires_at=message.expires_at, durable=message.durable,
+            group=message.group, protocol=message.protocol, client=message.client,
+            published=message.published, hops=message.hops, wire=wire,
+        )  # fmt: skip
 
     def dead_letter(
         self, topic: Topic, subscription: Subscription, message: Message, reason: str
@@ -176,17 +194,16 @@ class Fanout:
         if not policy:
             session.lost(reason, 1, subscription.endpoint)
             return
-        arn = Arn.parse(msgspec.json.decode(policy)["deadLetterTargetArn"])
-        copy = self._copy(topic, subscription, message, arn.resource, None, False)
+        target = self._target(msgspec.json.decode(policy)["deadLetterTargetArn"])
+        copy = self._copy(topic, subscription, message, target, None, False)
         if copy is None:
             return
         try:
-            result = self._store.session(self.place_of(arn)).enqueue(arn.resource, [copy])
+            taken = not target.session.enqueue(target.name, [copy]).refused
         except HubbubError:
-            session.lost("dead letter not taken", 1, str(queue_address(arn.resource)))
-        else:
-            if result.refused:
-                session.lost("dead letter not taken", 1, str(queue_address(arn.resource)))
+            taken = False
+        if not taken:
+            session.lost("dead letter not taken", 1, target.address)
 
     # streams
 
@@ -201,7 +218,7 @@ class Fanout:
                 body = self._envelopes.notification(message, topic, subscription, batch.cache)
                 records.append(self._stream_copy(message, body + b"\n"))
         try:
-            appended = self._store.session(self.place_of(arn)).append(name, records)
+            appended = self._session_at(arn).append(name, records)
         except HubbubError as error:
             for message in batch.messages:
                 self.dead_letter(topic, subscription, message, str(error))
@@ -214,6 +231,24 @@ class Fanout:
         return Message(address=message.address, body=body, group=message.group)
 
 
+def _raw_copy(message: Message, target: _Target) -> Message | None:
+    # Not all headers make attributes, so their number alone does not tell.
+    if (
+        len(message.headers) > MAX_SQS_ATTRIBUTES
+        and len(content_of(message, "sqs").attributes) > MAX_SQS_ATTRIBUTES
+    ):
+        target.session.lost("more than ten attributes", 1, target.address)
+        return None
+    copy = msgspec.structs.replace(
+        message, id=target.session.new_id(), address=target.address, scope=None, retain=False
+    )
+    if message.wire is not None:
+        text = properties_of(message).structure.get("sqs")
+        if text is not None:
+            copy.body = text.encode()
+    return copy
+
+
 def _order(copy: Message, message: Message, *, to_fifo: bool) -> None:
     """What a FIFO topic hands on to a FIFO queue; a standard queue gets none of it."""
     if not to_fifo:
@@ -221,7 +256,3 @@ def _order(copy: Message, message: Message, *, to_fifo: bool) -> None:
         return
     copy.group = message.group or message.client
     copy.dedup_id = message.dedup_id or hashlib.sha256(message.body).hexdigest()
-
-
-def _attributes(message: Message) -> int:
-    return len(content_of(message, "sqs").attributes)

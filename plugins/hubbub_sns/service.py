@@ -51,7 +51,9 @@ class Sns:
         self.mobile = Mobile(hub, settings, store, self.outbox)
         self.deduplicator = Deduplicator(store, hub.clock)
         self.archive = Archive(store, hub.clock)
-        envelopes = Envelopes(signer, sign_for_queues=settings.sign_for_queues)
+        envelopes = Envelopes(
+            signer, store.session().lossy, sign_for_queues=settings.sign_for_queues
+        )
         fanout = Fanout(hub, store, envelopes, filters)
         self.senders = Senders(settings, envelopes, self.mobile, self.outbox)
         self.deliveries = Deliveries(hub, settings, store, fanout, self.senders)
