@@ -42,6 +42,9 @@ from .errors import StompError
 REPLY_PREFIX: Final = "stomp.reply."
 """The queues behind `/temp-queue/` have names that start so."""
 
+ROOT_EXCHANGE: Final = "amq.topic"
+"""The exchange whose keys are addresses of the topic tree as they are: `/topic/`, to RabbitMQ."""
+
 VALID: Final = "/temp-queue, /exchange, /topic, /queue, /amq/queue, /reply-queue/"
 """RabbitMQ's list of what there is, for its error."""
 
@@ -84,10 +87,14 @@ class Destination(msgspec.Struct, frozen=True):
                 if not topic:
                     raise AddressError("the name of a topic can't be empty")
                 return topic
+            case Place.EXCHANGE if self.name == ROOT_EXCHANGE:
+                return from_dotted(self.key or "", rooted=True)
             case Place.EXCHANGE:
                 return f"{escape_level(self.name, rooted=True)}/{from_dotted(self.key or '')}"
             case Place.STREAM:
                 return str(stream_address(self.name, self.key))
+            case Place.REPLY_QUEUE if self.name.startswith("$"):
+                return self.name
             case _:
                 return str(queue_address(self.name))
 
@@ -95,6 +102,8 @@ class Destination(msgspec.Struct, frozen=True):
         """Return the pattern of topics to subscribe to; only for TOPIC and EXCHANGE."""
         if self.place is Place.TOPIC:
             return pattern_from_dotted(self.key or "", rooted=True)
+        if self.name == ROOT_EXCHANGE:
+            return "#" if self.key is None else pattern_from_dotted(self.key, rooted=True)
         exchange = escape_level(self.name, rooted=True)
         if self.key is None:
             return f"{exchange}/#"
@@ -131,7 +140,7 @@ def parse_destination(text: str) -> Destination:
         case "temp-queue":
             return Destination(text, Place.TEMP_QUEUE, _name(text, rest, kind))
         case "reply-queue":
-            return Destination(text, Place.REPLY_QUEUE, check_queue(_name(text, rest, kind)))
+            return Destination(text, Place.REPLY_QUEUE, _check_reply(_name(text, rest, kind)))
         case "stream":
             name, slash, key = rest.partition("/")
             return Destination(
@@ -154,6 +163,17 @@ def check_queue(name: str) -> str:
     return name
 
 
+def _check_reply(name: str) -> str:
+    """Return where a reply goes: to a queue, or to a `$` topic of another protocol's clients."""
+    if name.startswith("$"):
+        try:
+            if parse_address(name).kind is Kind.TOPIC and not name.startswith("$SYS"):
+                return name
+        except AddressError:
+            pass
+    return check_queue(name)
+
+
 def _name(text: str, escaped: str, kind: str) -> str:
     name = _unescape(escaped)
     if not name:
@@ -167,14 +187,15 @@ def spell(address: str, scope: str | None = None) -> str:
         parsed = parse_address(address)
         if parsed.kind is not Kind.TOPIC:
             return _spell_resource(parsed)
-        if scope is not None:
+        if scope is not None and scope != ROOT_EXCHANGE:
             exchange, _, key = address.partition("/")
             name = _escape(unescape_level(exchange, rooted=True))
             return f"/exchange/{name}/{_escape(to_dotted(key))}"
+        if address.startswith("$"):  # it has no dotted spelling; a reply may have to go there
+            return f"/reply-queue/{_escape(address)}"
         return f"/topic/{_escape(to_dotted(address, rooted=True))}"
     except AddressError:
-        # `$SYS/…` and its like have no dotted spelling: they can't be published to from here.
-        return f"/topic/{_escape(address)}"
+        return f"/topic/{_escape(address)}"  # it came as a `reply-to` and is no address of ours
 
 
 def _spell_resource(address: Address) -> str:

@@ -31,7 +31,7 @@ from hubbub import (
     queue_address,
 )
 
-from .destinations import REPLY_PREFIX, Destination, Place, parse_destination
+from .destinations import REPLY_PREFIX, Destination, Place, check_queue, parse_destination
 from .errors import StompError, unsupported
 from .frames import header_line
 from .mapping import message_tail
@@ -159,7 +159,7 @@ class Subscriptions:
         destination: Destination,
         headers: Mapping[str, str],
     ) -> None:
-        name = destination.name
+        name = check_queue(destination.name)
         if _SELECTOR in headers:
             raise unsupported("a selector on a queue: it works for topics and exchanges")
         if destination.place is Place.QUEUE:

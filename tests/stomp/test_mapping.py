@@ -34,6 +34,8 @@ from .vectors import V10, V11, V12
         ("/topic/$x", "%24x", None, "/topic/$x"),
         ("/exchange/logs/app.error", "logs/app/error", "logs", "/exchange/logs/app.error"),
         ("/exchange/a%2Fb/c", "a%2Fb/c", "a/b", "/exchange/a%2Fb/c"),
+        ("/exchange/amq.topic/a.b", "a/b", "amq.topic", "/topic/a.b"),
+        ("/reply-queue/$amqp%2Freply%2Fx", "$amqp/reply/x", None, "/reply-queue/$amqp%2Freply%2Fx"),
         ("/stream/s", "$stream/s", None, "/stream/s"),
         ("/stream/s/key", "$stream/s/key", None, "/stream/s/key"),
     ],
@@ -54,6 +56,8 @@ def test_destinations(text: str, address: str, scope: str | None, spelled: str) 
         ("/topic/a+", "a%2B"),
         ("/exchange/logs/*.error", "logs/+/error"),
         ("/exchange/logs", "logs/#"),
+        ("/exchange/amq.topic/a.*", "a/+"),
+        ("/exchange/amq.topic", "#"),
     ],
 )
 def test_patterns(text: str, pattern: str) -> None:
@@ -67,7 +71,14 @@ def test_no_destination(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["/queue/$mqtt%2Fdev", "$mqtt", "/amq/queue/$x", "/reply-queue/$x"]
+    "text",
+    [
+        "/queue/$mqtt%2Fd",
+        "$mqtt",
+        "/amq/queue/$x",
+        "/reply-queue/$SYS%2Fx",
+        "/reply-queue/$queue%2F$x",
+    ],
 )
 def test_queues_of_other_plugins_are_refused(text: str) -> None:
     with pytest.raises(StompError, match="reserved"):
@@ -76,10 +87,6 @@ def test_queues_of_other_plugins_are_refused(text: str) -> None:
 
 def test_temp_queues_are_a_place_of_their_own() -> None:
     assert parse_destination("/temp-queue/a").place is Place.TEMP_QUEUE
-
-
-def test_what_mqtt_alone_can_name_is_spelled_somehow() -> None:
-    assert spell("$SYS/uptime") == "/topic/$SYS%2Fuptime"
 
 
 TEXT = st.text(st.sampled_from("ab/.%25F+#$*é"), min_size=1, max_size=12)
