@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from hubbub import (
     DeniedError,
     ExistsError,
+    HubbubError,
     NotFoundError,
     Outcome,
     QueueInfo,
     RefusedError,
     StreamInfo,
+    UnavailableError,
     Window,
 )
 
@@ -65,6 +67,7 @@ class Channel(ChannelState):
         """The last message whose fate the client knows."""
         self._last_queue = ""
         self._publishes: list[Pending] = []
+        self._transaction_bytes = 0
         self._settles: list[tuple[list[tuple[int, Held]], Outcome]] = []
 
     def __hash__(self) -> int:
@@ -94,7 +97,9 @@ class Channel(ChannelState):
                 f"no {error.kind} '{error.name}' in vhost '{self.connection.vhost_name}'",
                 method=method.id,
             ) from error
-        except RefusedError as error:
+        except UnavailableError:
+            raise
+        except HubbubError as error:  # a name that is no address, a refusal
             raise AmqpError(Reply.PRECONDITION_FAILED, str(error), method=method.id) from error
 
     def _say(self, method: m.Method) -> None:
@@ -559,11 +564,18 @@ class Channel(ChannelState):
 
     def note_publish(self, pending: Pending) -> None:
         """Keep a message until the transaction is committed."""
+        limit = self.connection.broker.settings.max_incomplete_bytes
+        self._transaction_bytes += len(pending.content.body)
+        if self._transaction_bytes > limit:
+            raise AmqpError(
+                Reply.RESOURCE_ERROR, f"a transaction publishes more than {limit} bytes"
+            )
         self._publishes.append(pending)
 
     async def _tx_commit(self, method: m.TxCommit) -> None:
         self.require_tx()
         publishes, self._publishes = self._publishes, []
+        self._transaction_bytes = 0
         settles, self._settles = self._settles, []
         connection = self.connection
         if publishes:
@@ -577,6 +589,7 @@ class Channel(ChannelState):
     async def _tx_rollback(self, method: m.TxRollback) -> None:
         self.require_tx()
         self._publishes = []
+        self._transaction_bytes = 0
         settles, self._settles = self._settles, []
         self.ledger.restore([item for numbered, _ in settles for item in numbered])
         self._say(m.TxRollbackOk())

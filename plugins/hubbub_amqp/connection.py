@@ -84,28 +84,21 @@ class Connection:
         self._principal: Principal | None = None
         self._deadline = Deadline()
         self._nursery: trio.Nursery | None = None
-        self._draining = False
+        self.is_full = False
+        """Whether so much waits for the client that nothing more is delivered."""
         self._holding = False
         """Whether the server does not read, so that silence is no sign of death."""
         self._reason = "connection lost"
 
     # for those who serve it
 
-    def write(self, data: bytes) -> bool:
-        """Send; tell whether so much waits for the client that consumers must pause."""
+    def write(self, data: bytes) -> None:
+        """Send. Look at `is_full` before there is more."""
         transport = self.transport
         transport.write(data)
-        if transport.buffered <= HIGH_WATER:
-            return False
-        if not self._draining and not transport.closed:
-            self._draining = True
+        if transport.buffered > HIGH_WATER and not self.is_full and self._nursery is not None:
+            self.is_full = True
             self.spawn(self._drain)
-        return True
-
-    @property
-    def is_full(self) -> bool:
-        """Whether consumers must pause."""
-        return self._draining
 
     async def _drain(self) -> None:
         try:
@@ -113,7 +106,7 @@ class Connection:
         except TransportClosed:
             return
         finally:
-            self._draining = False
+            self.is_full = False
         for channel in tuple(self.channels.values()):
             channel.resume()
 
@@ -352,20 +345,23 @@ class Connection:
                 nursery.cancel_scope.cancel()
 
     async def _converse(self) -> None:
-        machine, transport = self.machine, self.transport
+        machine = self.machine
         while True:
             while events := machine.next_events():
                 await self._handle(events)
             if machine.state is State.CLOSED:
                 return
-            if transport.buffered > HIGH_WATER:
-                self._holding = True
-                await transport.drain()
-                self._holding = False
+            if self.is_full:
+                await self._wait_for_client()
             if self.publishes:
                 await self._be_ready()
             if not await self._receive():
                 return
+
+    async def _wait_for_client(self) -> None:
+        self._holding = True
+        await self.transport.drain()
+        self._holding = False
 
     async def _handle(self, events: list[ev.Event]) -> None:
         publisher, channels = self.publisher, self.channels
@@ -387,6 +383,8 @@ class Connection:
                 await publisher.flush()
             if type(event) is MethodFrame:
                 await self._do(event.channel, event.method)
+                if self.is_full:  # a client that asks for much must take it, too
+                    await self._wait_for_client()
             else:
                 await self._change(event)
         if publisher.has_pending:

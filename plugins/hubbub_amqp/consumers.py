@@ -30,6 +30,7 @@ from .wire import FieldValue, Int64
 
 if TYPE_CHECKING:
     from .channels import Channel
+    from .connection import Connection
 
 _BATCH: Final = 256
 """Deliveries that are made at once to a consumer without a prefetch limit."""
@@ -52,33 +53,27 @@ class Pace(Window):
     It bounds what is delivered at once, not what is unsettled: `used` starts anew with each batch.
     """
 
-    __slots__ = ("_connection_is_full", "batch")
+    __slots__ = ("_connection", "batch")
 
-    def __init__(self) -> None:
+    def __init__(self, connection: Connection) -> None:
         super().__init__(None)
         self.batch = _FIRST_BATCH
-        self._connection_is_full = False
+        self._connection = connection
 
     @property
     def room(self) -> int:
         """Deliveries that may be made now."""
-        return 0 if self._connection_is_full else self.batch - self.used
+        return 0 if self._connection.is_full else self.batch - self.used
 
     def give_back(self, count: int = 1) -> None:
         """Pass over it: what is settled makes no room in a batch."""
 
-    def delivered(self, count: int, size: int, *, full: bool) -> None:
+    def delivered(self, count: int, size: int) -> None:
         """Note what the last batch was like; begin the next one."""
         self.batch = max(1, min(_BATCH, _BATCH_BYTES * count // (size + 1)))
         self.used = 0
-        self._connection_is_full = full
-        if not full and self.waiting:
+        if self.waiting and not self._connection.is_full:
             self.wake()
-
-    def go_on(self) -> None:
-        """Deliver again: the client has taken what was waiting."""
-        self._connection_is_full = False
-        self.wake()
 
 
 class Consumer:
@@ -131,7 +126,7 @@ class QueueConsumer(Consumer):
     ) -> None:
         super().__init__(channel, tag, queue.name, no_ack=no_ack)
         self.prefetch = channel.prefetch or None
-        self._pace = Pace()
+        self._pace = Pace(channel.connection)
         # Nothing may come before consume-ok: until `start` there is no room.
         self._window = Window(0)
         self._counts_deliveries = is_quorum(queue)
@@ -161,7 +156,7 @@ class QueueConsumer(Consumer):
 
     def resume(self) -> None:
         """Go on: the client has taken what was waiting."""
-        self._pace.go_on()
+        self._pace.wake()
 
     def _deliver(self, deliveries: list[Delivery]) -> None:
         channel = self.channel
@@ -191,8 +186,8 @@ class QueueConsumer(Consumer):
             body = message.body
             size += len(body) + len(data)
             encode(pieces, tag, delivery.redelivered, routing, data, body)
-        full = channel.connection.write(b"".join(pieces))
-        self._pace.delivered(len(deliveries), size, full=full)
+        channel.connection.write(b"".join(pieces))
+        self._pace.delivered(len(deliveries), size)
 
     def _spell(self, delivery: Delivery) -> Spelled:
         spelled = self.channel.connection.spell(delivery.message)

@@ -153,6 +153,7 @@ class Template(msgspec.Struct):
 
     * `ttl`: milliseconds from now until it expires. `delay`: an `x-delay` header.
     * `more`: routing keys of the headers CC and BCC.
+    * `is_plain`: a copy with the body is all there is to do.
     """
 
     prototype: Message
@@ -162,11 +163,10 @@ class Template(msgspec.Struct):
     more: tuple[str, ...] = ()
     wants_reply: bool = False
     bad_expiration: str | None = None
+    is_plain: bool = True
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether a copy with the body is all there is to do."""
-        return (
+    def __post_init__(self) -> None:
+        self.is_plain = (
             self.user_id is None
             and self.ttl is None
             and self.delay is None

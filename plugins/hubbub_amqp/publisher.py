@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from copy import copy
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .channels import Channel
     from .connection import Connection
 
+_copy: Final[Callable[[Message], Message]] = Message.__copy__  # type: ignore[attr-defined]
+"""What `copy.copy` ends up with, without its detours: it is called for every message."""
 _DELAYED_ADDRESS: Final = f"$queue/{DELAYED_QUEUE}"
 
 
@@ -81,7 +83,7 @@ class Publisher:
         route = host.route(method.exchange, method.routing_key)
         raw = content.properties
         template = route.templates.get(raw) or route.template(raw)
-        message: Message = copy(template.prototype)
+        message: Message = _copy(template.prototype)
         message.body = content.body
         if method.immediate or not template.is_plain:
             template, message = self._special(channel, content, route, template, message)
@@ -112,7 +114,7 @@ class Publisher:
                 raise AmqpError(Reply.PRECONDITION_FAILED, "fast reply consumer does not exist")
             content.properties = with_reply_to(content.properties, f"{REPLY_TO}.{channel.reply_to}")
             template = route.templates.get(content.properties) or route.template(content.properties)
-            message = copy(template.prototype)
+            message = _copy(template.prototype)
             message.body = content.body
         if template.ttl is not None:
             message.expires_at = connection.broker.now() + template.ttl
@@ -270,7 +272,9 @@ class Publisher:
             self._connection.fail_channel(
                 each.channel.number,
                 AmqpError(
-                    Reply.ACCESS_REFUSED,
+                    Reply.ACCESS_REFUSED
+                    if isinstance(error, DeniedError)
+                    else Reply.PRECONDITION_FAILED,
                     f"access to exchange '{name}' in vhost '{self._connection.vhost_name}' "
                     f"refused for user '{self._connection.user}'"
                     if isinstance(error, DeniedError)

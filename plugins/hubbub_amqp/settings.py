@@ -65,7 +65,8 @@ class AmqpSettings(Section):
     max_incomplete_bytes: Size = Field(
         default=256 * 1024 * 1024,
         ge=1,
-        description="Bytes of the messages of one connection that have come in part.",
+        description="Bytes of the messages of one connection that have come in part, and of those "
+        "that one transaction publishes.",
     )
     max_consumers: int = Field(
         default=10_000, ge=1, description="Consumers of one connection; more are refused."

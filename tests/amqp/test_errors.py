@@ -371,6 +371,13 @@ class Wire:
             assert isinstance(self._receive(), Content)
         return count
 
+    def contents_among(self, count: int) -> int:
+        """Receive so many messages among other things."""
+        found = 0
+        while found < count:
+            found += isinstance(self._receive(), Content)
+        return found
+
     def heartbeats_until_closed(self) -> int:
         """Say nothing and count heartbeats until the server loses patience."""
         count = 0

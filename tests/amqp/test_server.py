@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import socket
 import ssl
 import time
@@ -332,3 +333,94 @@ client_certificate = "optional"
         credentials=pika.credentials.ExternalCredentials(),
     )
     connection.channel().queue_declare("mine")
+
+
+def test_publishers_are_told_when_the_store_is_behind(serve: Serve, connect: Connect) -> None:
+    config = make_config()
+    hub = config.hub.model_copy(update={"memory_limit": 1024 * 1024})
+    port = serve(dataclasses.replace(config, hub=hub)).address("AMQP")[1]
+    publisher, consumer = connect(port), connect(port).channel()
+    told: list[str] = []
+    publisher.add_on_connection_blocked_callback(lambda _, frame: told.append(frame.method.reason))
+    publisher.add_on_connection_unblocked_callback(lambda _, frame: told.append("go on"))
+    consumer.queue_declare("q")
+    channel = publisher.channel()
+    for _ in range(30):
+        channel.basic_publish("", "q", b"x" * 100_000)
+    wait_until(publisher, lambda: told == ["low on resources: store"])
+    # Another connection is served meanwhile, since it has not published.
+    consumer.queue_purge("q")
+    wait_until(publisher, lambda: told == ["low on resources: store", "go on"])
+
+
+def wait_until(connection: Any, true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not true():
+        assert time.monotonic() < deadline
+        connection.process_data_events(0.01)
+
+
+def test_many_consumers_of_a_client_that_does_not_read(serve: Serve, connect: Connect) -> None:
+    """What waits for a client is bounded for all its consumers together."""
+    hub = serve()
+    channel = connect(hub.address("AMQP")[1]).channel()
+    wire = opened(hub)
+    queues, count = 20, 10
+    for number in range(queues):
+        channel.queue_declare(f"q{number}")
+        for _ in range(count):
+            channel.basic_publish("", f"q{number}", b"x" * 200_000)
+    for number in range(queues):
+        wire.say(m.BasicConsume(0, f"q{number}", "", False, True, False, False, Table()))
+    assert wire.contents_among(queues * count) == queues * count
+    wire.close()
+
+
+def test_answers_wait_for_a_client_that_does_not_read(serve: Serve, connect: Connect) -> None:
+    hub = serve()
+    channel = connect(hub.address("AMQP")[1]).channel()
+    channel.queue_declare("q")
+    for _ in range(200):
+        channel.basic_publish("", "q", b"x" * 100_000)
+    wire = opened(hub)
+    for _ in range(200):
+        wire.say(m.BasicGet(0, "q", True))
+    assert wire.contents(200) == 200
+    wire.close()
+
+
+def test_a_transaction_has_a_bound(serve: Serve, connect: Connect) -> None:
+    hub = serve(max_incomplete_bytes=1000)
+    channel = connect(hub.address("AMQP")[1]).channel()
+    channel.tx_select()
+
+    def publish(count: int) -> None:
+        for _ in range(count):
+            channel.basic_publish("", "q", b"x" * 500)
+        channel.tx_commit()
+
+    publish(2)
+    publish(2)
+    with pytest.raises(pika.exceptions.ConnectionClosedByBroker) as caught:
+        publish(3)
+    assert caught.value.reply_text == (
+        "RESOURCE_ERROR - a transaction publishes more than 1000 bytes"
+    )
+
+
+@pytest.mark.parametrize("name", ["a\0b", "$mqtt/client", "$x"])
+def test_names_that_no_queue_can_have(serve: Serve, connect: Connect, name: str) -> None:
+    connection = connect(serve().address("AMQP")[1])
+    for act in ("queue_declare", "queue_delete", "queue_purge", "basic_get"):
+        channel = connection.channel()
+        try:
+            getattr(channel, act)(name)
+        except pika.exceptions.ChannelClosedByBroker as closed:
+            assert closed.reply_code in {403, 404, 406}  # noqa: PT017
+        else:
+            assert (name, act) == ("a\0b", "queue_delete")  # deleting nothing is no error
+    channel = connection.channel()
+    channel.exchange_declare(name, "topic")
+    channel.queue_declare("mine")
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker):
+        channel.queue_bind("mine", "amq.topic", "a\0b")
