@@ -370,6 +370,7 @@ def test_many_consumers_of_a_client_that_does_not_read(serve: Serve, connect: Co
         channel.queue_declare(f"q{number}")
         for _ in range(count):
             channel.basic_publish("", f"q{number}", b"x" * 200_000)
+        assert channel.queue_declare(f"q{number}", passive=True).method.message_count == count
     for number in range(queues):
         wire.say(m.BasicConsume(0, f"q{number}", "", False, True, False, False, Table()))
     assert wire.contents_among(queues * count) == queues * count
@@ -382,6 +383,7 @@ def test_answers_wait_for_a_client_that_does_not_read(serve: Serve, connect: Con
     channel.queue_declare("q")
     for _ in range(200):
         channel.basic_publish("", "q", b"x" * 100_000)
+    assert channel.queue_declare("q", passive=True).method.message_count == 200
     wire = opened(hub)
     for _ in range(200):
         wire.say(m.BasicGet(0, "q", True))
