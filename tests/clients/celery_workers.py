@@ -33,6 +33,7 @@ def worker(
     with running(command) as process, app:
         process.until(" ready.")
         yield app, process
+        app.pool.force_close_all()
         if not dies:
             process.process.terminate()
             assert process.wait() == 0
