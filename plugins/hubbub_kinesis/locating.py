@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hubbub import Session, ShardInfo, StreamInfo
+from hubbub import Session, ShardInfo, StreamInfo, stream_address
 from hubbub_aws import AwsError, Context
 from hubbub_aws.arns import Arn, make_arn
 from hubbub_aws.protocols import Params
@@ -20,6 +20,14 @@ from hubbub_kinesis.sequences import parse_shard, shard_name
 from hubbub_kinesis.state import Book, Consumer, Status, StreamState
 
 NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
+_PERMISSIONS = {
+    "PutRecord": "publish",
+    "PutRecords": "publish",
+    "GetRecords": "consume",
+    "GetShardIterator": "consume",
+    "SubscribeToShard": "consume",
+}
+_FREE = ("Describe", "List", "GetResourcePolicy")
 _CONSUMER = re.compile(
     r"stream/(?P<stream>[a-zA-Z0-9_.-]+)/consumer/(?P<name>[a-zA-Z0-9_.-]+):(?P<created>[0-9]+)"
 )
@@ -81,7 +89,9 @@ class Locator:
         state = self._book.state(session.realm, info)
         if state.gone_at is not None and self._now() >= state.gone_at:
             raise no_such_stream(name, account)
-        return Located(session, info, state, name, account, region)
+        stream = Located(session, info, state, name, account, region)
+        _check_permission(context, stream)
+        return stream
 
     def active(self, context: Context, params: Params) -> Located:
         """Find a stream that is to be changed: it has to be ACTIVE. Raises `AwsError`."""
@@ -132,6 +142,20 @@ class Locator:
         for name in gone:
             del consumers[name]
         return consumers
+
+
+def _check_permission(context: Context, stream: Located) -> None:
+    """Check that the caller may do what it asks for. To see what there is needs no permission."""
+    operation = context.call.operation
+    if operation.startswith(_FREE):
+        return
+    action = _PERMISSIONS.get(operation, "configure")
+    if not stream.session.allowed(action, str(stream_address(stream.name))):
+        raise AwsError(
+            "AccessDeniedException",
+            f"User: {stream.session.principal.name} is not authorized to perform: "
+            f"kinesis:{operation} on resource: {stream.arn}",
+        )
 
 
 def no_such_consumer(stream: Located, name: str) -> AwsError:

@@ -184,9 +184,6 @@ class Managing:
                 f"Stream {stream.name} under account {stream.account} has consumers registered "
                 "with it. Deregister them, or set EnforceConsumerDeletion."
             )
-        if not stream.session.allowed("configure", f"$stream/{stream.name}"):
-            # Ask before anything is noted; the session refuses in its own words.
-            await stream.session.delete_stream(stream.name)
         delay = self._settings.delete_delay
         if not delay:
             await stream.session.delete_stream(stream.name)

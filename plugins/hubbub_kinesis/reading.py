@@ -70,7 +70,7 @@ class Reading:
             throttle.has_read(stream.info.number, shard, size)
         result: Params = {
             "Records": results(stream, found),
-            "MillisBehindLatest": found.behind,
+            "MillisBehindLatest": millis_behind(stream, found),
         }
         if found.next is not None:
             result["NextShardIterator"] = _iterator(stream, found.next, now)
@@ -110,6 +110,15 @@ async def read(
     except NoSuchShardError as error:
         raise _missing(stream, error.shard) from error
     return found
+
+
+def millis_behind(stream: Located, found: ReadResult) -> int:
+    """Return how far behind a reader is: 0 only if it has read everything there is."""
+    if found.behind or found.next is None or not found.spans:
+        return found.behind
+    last = found.spans[-1].last
+    more = found.next.sequence == last < stream.info.latest(found.next.shard).sequence
+    return 1 if more else 0
 
 
 def results(stream: Located, found: ReadResult) -> list[Params]:

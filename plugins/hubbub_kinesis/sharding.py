@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
+import trio
+
 from hubbub import Session, ShardInfo, StreamError
 from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params
@@ -18,6 +20,7 @@ from hubbub_kinesis.state import DAY, ON_DEMAND, Book
 SCALINGS_PER_DAY = 10
 
 _PAGE = 1000
+_NEVER = 2**62
 
 
 class Sharding:
@@ -137,9 +140,12 @@ class Sharding:
         target: int = params["TargetShardCount"]
         current = len(stream.open_shards())
         self._check_scaling(stream, current, target)
-        await _scale(stream, target)
-        now = self._now()
-        stream.state.scalings.append(now)
+        stream.state.updated_at = _NEVER  # nobody else changes it meanwhile
+        try:
+            await _scale(stream, target)
+        finally:
+            stream.state.updated_at = 0
+        stream.state.scalings.append(self._now())
         self._updating(stream)
         await self._book.keep(stream.session, stream.name, stream.state).wait()
         return {
@@ -199,6 +205,7 @@ async def _scale(stream: Located, target: int) -> None:
             change, _ = await session.merge_shards(
                 stream.name, shards[step.shard], shards.pop(step.other)
             )
+        await trio.lowlevel.checkpoint()  # there may be thousands of steps
         for opened in change.opened:
             shards[opened.starting_hash_key] = opened.id
     await session.commit().wait()

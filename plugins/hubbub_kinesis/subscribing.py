@@ -1,6 +1,7 @@
 """SubscribeToShard: records are pushed to a consumer as they come, for five minutes."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import trio
@@ -12,7 +13,7 @@ from hubbub_kinesis.describing import describe_children
 from hubbub_kinesis.errors import dry_run, in_use, no_such_stream
 from hubbub_kinesis.locating import Located, Locator, find_readable_shard
 from hubbub_kinesis.positions import Start, continuation
-from hubbub_kinesis.reading import read, results
+from hubbub_kinesis.reading import millis_behind, read, results
 from hubbub_kinesis.state import Status
 
 if TYPE_CHECKING:
@@ -25,38 +26,72 @@ TAKEOVER = 5_000
 EVENT_RECORDS = 10_000
 EVENT_BYTES = 2**20
 
-_HEARTBEAT = 5.0
+HEARTBEAT = 5.0
 """Seconds after which an event without records tells that there are none."""
+
 _SWEEP = 1024
 
 
-class _Subscription:
-    """One subscription while it lasts. `wake` has it look again."""
+class Subscription:
+    """One subscription while it lasts, from now on for five minutes at most."""
 
-    __slots__ = ("began", "deadline", "ended", "woken")
+    __slots__ = ("_deadline", "_ended", "_woken", "began")
 
-    def __init__(self, began: int, deadline: float) -> None:
+    def __init__(self, began: int) -> None:
         self.began = began
-        self.deadline = deadline
-        self.ended = False
-        self.woken = trio.Event()
-
-    def wake(self) -> None:
-        self.woken.set()
-
-    def end(self) -> None:
-        self.ended = True
-        self.woken.set()
+        """When it began, by the wall clock."""
+        self._deadline = trio.current_time() + LIFETIME
+        self._ended = False
+        self._woken = trio.Event()
 
     @property
     def over(self) -> bool:
         """Whether it has been ended, or its time is up."""
-        return self.ended or trio.current_time() >= self.deadline
+        return self._ended or trio.current_time() >= self._deadline
 
-    async def wait(self) -> None:
-        """Wait until woken, for the next heartbeat, or until its time is up."""
-        with trio.move_on_at(min(trio.current_time() + _HEARTBEAT, self.deadline)):
-            await self.woken.wait()
+    def end(self) -> None:
+        """Let it end: nothing more is pushed."""
+        self._ended = True
+        self._woken.set()
+
+    def _wake(self) -> None:
+        self._woken.set()
+
+    async def push(
+        self, stream: Located, position: Position, now: Callable[[], int]
+    ) -> AsyncGenerator[tuple[str, Params], None]:
+        """Give an event at once, whenever there are records, and every few seconds without."""
+        at: Position | None = position
+        heartbeat = trio.current_time()
+        unwatch = stream.session.watch(stream.name, position.shard, self._wake)
+        try:
+            while at is not None and not self.over:
+                self._woken = trio.Event()
+                event, at = await _read(stream, at, now())
+                if event["Records"] or at is None or trio.current_time() >= heartbeat:
+                    heartbeat = trio.current_time() + HEARTBEAT
+                    yield "SubscribeToShardEvent", event
+                if at is not None and not event["Records"]:
+                    with trio.move_on_at(min(heartbeat, self._deadline)):
+                        await self._woken.wait()
+        finally:
+            unwatch()
+
+
+async def _read(stream: Located, position: Position, now: int) -> tuple[Params, Position | None]:
+    try:
+        found = await read(stream, position, now, EVENT_RECORDS, EVENT_BYTES)
+    except NotFoundError:
+        raise no_such_stream(stream.name, stream.account) from None
+    event: Params = {
+        "Records": results(stream, found),
+        "MillisBehindLatest": millis_behind(stream, found),
+    }
+    if found.next is None:
+        event["ChildShards"] = describe_children(found.children)
+    else:
+        event["ContinuationSequenceNumber"] = continuation(stream.info.number, found.next)
+    return event, found.next
 
 
 class Subscribing:
@@ -66,7 +101,7 @@ class Subscribing:
         self._now: Callable[[], int] = hub.clock.now
         self._shutdown: Shutdown = hub.shutdown
         self._locate = locator
-        self._active: dict[tuple[int, str, int], _Subscription] = {}
+        self._active: dict[tuple[int, str, int], Subscription] = {}
 
     def operations(self) -> Mapping[str, OperationFunction]:
         """Return the action of this class."""
@@ -95,7 +130,7 @@ class Subscribing:
         if before is not None:
             before.end()
         self._sweep()
-        subscription = _Subscription(now, trio.current_time() + LIFETIME)
+        subscription = Subscription(now)
         self._active[key] = subscription
         events = self._events(key, stream, position, subscription)
         return {"EventStream": events}
@@ -116,36 +151,15 @@ class Subscribing:
         key: tuple[int, str, int],
         stream: Located,
         position: Position,
-        subscription: _Subscription,
+        subscription: Subscription,
     ) -> AsyncIterator[tuple[str, Params]]:
-        unwatch = stream.session.watch(stream.name, position.shard, subscription.wake)
         self._shutdown.subscribe(subscription.end)
         try:
-            at: Position | None = position
-            while at is not None and not subscription.over:
-                subscription.woken = trio.Event()
-                event, at = await self._read(stream, at)
-                yield "SubscribeToShardEvent", event
-                if at is not None and not event["MillisBehindLatest"]:
-                    await subscription.wait()
+            async with aclosing(subscription.push(stream, position, self._now)) as events:
+                async for event in events:
+                    yield event
         finally:
-            unwatch()
             self._shutdown.unsubscribe(subscription.end)
-            subscription.ended = True
+            subscription.end()
             if self._active.get(key) is subscription:
                 del self._active[key]
-
-    async def _read(self, stream: Located, position: Position) -> tuple[Params, Position | None]:
-        try:
-            found = await read(stream, position, self._now(), EVENT_RECORDS, EVENT_BYTES)
-        except NotFoundError:
-            raise no_such_stream(stream.name, stream.account) from None
-        event: Params = {
-            "Records": results(stream, found),
-            "MillisBehindLatest": found.behind,
-        }
-        if found.next is None:
-            event["ChildShards"] = describe_children(found.children)
-        else:
-            event["ContinuationSequenceNumber"] = continuation(stream.info.number, found.next)
-        return event, found.next
