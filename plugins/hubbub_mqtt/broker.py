@@ -29,7 +29,8 @@ from .acknowledger import Acknowledger
 from .delivery import Styles
 from .filters import Granted
 from .filters import Kind as FilterKind
-from .mapping import message_of
+from .mapping import Templates, message_of
+from .packets import Version
 from .protocol import NEVER, ServerSettings
 from .sessions import QUEUE_PREFIX, ClientSession, Sessions
 from .settings import MqttSettings
@@ -77,12 +78,15 @@ class Broker:
         )
         self.topics = TopicCache()
         self.styles = Styles()
+        self.templates = {version: Templates(version) for version in Version}
         self.stats = BrokerStats()
         self.acknowledger = Acknowledger(hub.log)
         self.sessions = Sessions(self)
         self.groups = Groups(self)
         self.connections: set[Connection] = set()
-        """Those whose clients are let in."""
+        """All of them, also those whose clients have not been let in yet."""
+        self.clients = 0
+        """Clients that are connected."""
         self.bytes_in = 0
         self.bytes_out = 0
         self.sys_topics = SysTopics(self, settings.sys_interval)
@@ -168,6 +172,11 @@ class Broker:
         """Ask every connection to end."""
         for connection in list(self.connections):
             connection.stop()
+
+    def count_clients(self, change: int) -> None:
+        """Note that a client has been let in, or has left."""
+        self.clients += change
+        self.stats.clients_maximum = max(self.stats.clients_maximum, self.clients)
 
     def carried(self) -> tuple[int, int]:
         """Return the bytes received and sent since the start."""

@@ -65,6 +65,7 @@ class Connection:
 
     __slots__ = (
         "__weakref__",
+        "_accepted",
         "_broker",
         "_claim",
         "_deadline",
@@ -97,12 +98,14 @@ class Connection:
         self._subscriber: Subscriber
         self._ending: Ending | None = None
         self._reading = False
+        self._accepted = False
         self._resumed = False
         self._linger = 0.0
         self._reason = "connection lost"
 
     async def serve(self) -> None:
         """Serve the client until it is gone."""
+        self._broker.connections.add(self)
         with ExitStack() as stack:
             try:
                 with self._deadline:
@@ -141,7 +144,11 @@ class Connection:
         machine, transport = self._machine, self._transport
         events: list[ev.Event] = []
         while not events:
+            if self._ending is not None:
+                return False
+            self._reading = True
             data = await transport.receive()
+            self._reading = False
             if not data:
                 return False
             events = machine.receive_data(data)
@@ -256,9 +263,8 @@ class Connection:
         if not data:
             raise TransportClosed("the client takes no packet that is large enough for a CONNACK")
         stack.enter_context(link.bus)
-        broker = self._broker
-        broker.connections.add(self)
-        broker.stats.clients_maximum = max(broker.stats.clients_maximum, len(broker.connections))
+        self._accepted = True
+        self._broker.count_clients(1)
 
     async def _discard(self, session: ClientSession) -> None:
         """End an earlier session of the client, which wants a clean start [MQTT-3.1.2-4]."""
@@ -342,24 +348,22 @@ class Connection:
         packets: list[Publish] = []
         done: list[object] = []
         refused: list[object] = []
+        outbound = link.session.outbound
         for event in events:
-            match event:
-                case Publish():
-                    packets.append(event)
-                    continue
-                case ev.Acknowledged():
-                    if event.packet_id in link.session.outbound:
-                        self._outbox.completed(event.packet_id, counted=event.tag is not None)
-                    elif event.reason >= FAILURE:
-                        refused.append(event.tag)
-                    else:
-                        done.append(event.tag)
-                    continue
-                case _:
-                    if packets:
-                        await self._publish(packets, link)
-                        packets = []
-                    await self._handle_other(event, link)
+            kind = type(event)
+            if kind is Publish:
+                packets.append(event)  # type: ignore[arg-type]
+            elif kind is ev.Acknowledged:
+                assert isinstance(event, ev.Acknowledged)
+                if event.packet_id in outbound:
+                    self._outbox.completed(event.packet_id, counted=event.tag is not None)
+                else:
+                    (done if event.reason < FAILURE else refused).append(event.tag)
+            else:
+                if packets:
+                    await self._publish(packets, link)
+                    packets = []
+                await self._handle_other(event, link)
         if packets:
             await self._publish(packets, link)
         if done:
@@ -437,23 +441,22 @@ class Connection:
         except HubbubError:
             broker.hub.log.exception("mqtt: session not left in order")
         finally:
-            if self in broker.connections:
-                broker.connections.discard(self)
-                broker.bytes_in += self._transport.bytes_in
-                broker.bytes_out += self._transport.bytes_out
+            broker.connections.discard(self)
+            broker.count_clients(-1 if self._accepted else 0)
+            broker.bytes_in += self._transport.bytes_in
+            broker.bytes_out += self._transport.bytes_out
             if self._claim is not None and self._key is not None:
                 broker.sessions.release(self._key, self._claim)
 
     async def _leave(self, link: Link) -> None:
         broker, session, machine = self._broker, link.session, self._machine
         session.last_packet_id = machine.last_packet_id
-        accepted = self in broker.connections
-        if accepted:
+        if self._accepted:
             session.expiry = min(machine.session_expiry_interval, broker.max_expiry)
-        session.will = machine.will if accepted else None
+        session.will = machine.will if self._accepted else None
         for granted in self._outbox.left:
             await broker.give_back(session, granted, keep=False)
-        if not session.expiry or not (accepted or self._resumed):
+        if not session.expiry or not (self._accepted or self._resumed):
             await broker.publish_will(session, link.bus)
             await broker.sessions.end(session, broker.bus(session.realm))
             return

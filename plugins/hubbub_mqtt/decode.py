@@ -36,8 +36,6 @@ from .wire import VARINT_MAX, Reader
 #: The largest packet that MQTT can express: fixed header, four length bytes, remaining length.
 LARGEST_PACKET: Final = 5 + VARINT_MAX
 
-#: Up to this size `Publish.raw` is kept. Above, a second copy costs more than framing anew.
-_RAW_MAX: Final = 4096
 
 #: The fixed header flags of table 2-2; PUBLISH has its own rules.
 _FLAGS: Final = {
@@ -174,17 +172,19 @@ class Decoder:
                             False,
                             0,
                             NO_PROPERTIES,
-                            # A remaining length in more bytes than needed ends in a zero byte. It
-                            # is accepted, as by Mosquitto, but must not be sent [MQTT-1.5.5-1].
-                            data[position:stop]
-                            if stop - position <= _RAW_MAX and data[body - 1]
-                            else None,
                         )
                     )
                     position = stop
                     continue
             if 0x30 <= first < 0x40:
-                append(self._decode_publish(data, first, position, body, stop))
+                append(self._decode_publish(data, first, body, stop))
+                position = stop
+                continue
+            if first == 0x40 and length == 2:
+                packet_id = data[body] << 8 | data[body + 1]
+                if not packet_id:
+                    raise MqttError(Rule.PACKET_ID_ZERO)
+                append(Puback(packet_id))
                 position = stop
                 continue
             append(self._decode_packet(Reader(data, body, stop), first >> 4))
@@ -211,7 +211,7 @@ class Decoder:
         reader.finish()
         return packet
 
-    def _decode_publish(self, data: bytes, first: int, start: int, body: int, stop: int) -> Publish:
+    def _decode_publish(self, data: bytes, first: int, body: int, stop: int) -> Publish:
         # Offsets, not a `Reader`: QoS 1 and 2 come through here as well.
         at = body + 2
         if at > stop:
@@ -244,14 +244,6 @@ class Decoder:
             raise MqttError(Rule.PUBLISH_NO_TOPIC)
         else:
             topic = ""
-        reusable = (
-            first == 0x30
-            and stop - start <= _RAW_MAX
-            and _minimal_length(data, start)
-            and properties.topic_alias is None
-            and properties.message_expiry_interval is None
-            and not properties.subscription_identifiers
-        )
         return Publish(
             topic,
             data[at:stop],
@@ -260,7 +252,6 @@ class Decoder:
             first & 8 == 8,
             packet_id,
             properties,
-            data[start:stop] if reusable else None,
         )
 
     def _decode_connect(self, reader: Reader) -> Connect:
@@ -291,14 +282,6 @@ def _read_remaining_length(data: bytes, position: int, end: int) -> tuple[int, i
         if byte < 128:
             return value, position
     raise MqttError(Rule.VARINT_TOO_LONG, "remaining length")
-
-
-def _minimal_length(data: bytes, start: int) -> bool:
-    """Whether the remaining length of the packet at `start` is in its shortest form."""
-    position = start + 1
-    while data[position] > 127:
-        position += 1
-    return position == start + 1 or data[position] != 0
 
 
 def _decode_connect_fields(reader: Reader, version: Version) -> Connect:

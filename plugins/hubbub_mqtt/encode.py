@@ -176,8 +176,10 @@ class PublishTemplate:
             return b"\x31" + whole[1:] if retain else whole
         if not qos:
             return (b"\x31" if retain else b"\x30") + start + after
+        if not 0 < packet_id < 0x10000:
+            raise ValueError(f"{packet_id} is not a packet identifier")
         first = _ONE_BYTE[0x30 | qos << 1 | retain | dup << 3]
-        return first + start + _packet_id(packet_id) + after
+        return b"%b%b%b%b" % (first, start, packet_id.to_bytes(2, "big"), after)
 
 
 def _encode_topic_name(topic: str) -> bytes:

@@ -112,11 +112,14 @@ class Outbound:
         return min(self.maximum - len(self._counted), _LAST_PACKET_ID - len(self._records))
 
     def next_packet_id(self) -> int:
-        """An identifier that is not in use; there is one whenever `quota` is not 0."""
+        """An identifier that is not in use; 0 if `quota` is."""
+        records = self._records
+        if self._unsent or len(self._counted) >= self.maximum or len(records) >= _LAST_PACKET_ID:
+            return 0
         packet_id = self._last_packet_id
         while True:
             packet_id = packet_id + 1 if packet_id < _LAST_PACKET_ID else 1
-            if packet_id not in self._records:
+            if packet_id not in records:
                 return packet_id
 
     def add(self, record: OutboundRecord) -> None:
@@ -145,6 +148,13 @@ class Outbound:
         record = self._records.get(packet_id)
         if record is not None and record.state is not state:
             raise MqttError(Rule.ACK_OF_OTHER_QOS, f"packet identifier {packet_id}")
+        return record
+
+    def finish(self, packet_id: int, state: OutboundState) -> OutboundRecord | None:
+        """Take the record that was waiting in `state` out; errors as `waiting`."""
+        record = self.waiting(packet_id, state)
+        if record is not None:
+            self.remove(packet_id)
         return record
 
     def pubrec(self, packet_id: int) -> OutboundRecord | None:

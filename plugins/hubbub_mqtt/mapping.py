@@ -42,6 +42,8 @@ _NUMBERS: Final = {
 """The same for numbers, with what they must be below."""
 _WIRE: Final = PROTOCOLS[Version.V5]
 _LONGEST: Final = 0xFFFF
+_CACHED: Final = 256
+_CACHED_BODY: Final = 16 * 1024
 
 Lossy: TypeAlias = Callable[[str], None]
 """Counts a field that could not be carried."""
@@ -147,6 +149,25 @@ def template_of(
     if version is not Version.V5:
         return PublishTemplate.of_fields(topic, message.body, b"", version)
     return PublishTemplate.of_fields(topic, message.body, fields_of(message, now, lossy), version)
+
+
+class Templates:
+    """The messages delivered last to one version: many sessions' queues may hold the same one."""
+
+    def __init__(self, version: Version) -> None:
+        self._version = version
+        self._templates: dict[int, PublishTemplate] = {}
+
+    def get(self, message: Message, now: int, lossy: Lossy) -> PublishTemplate:
+        """Return the template of a message under its own topic."""
+        template = self._templates.get(message.id)
+        if template is None:
+            template = template_of(message, message.address, self._version, now, lossy)
+            if message.expires_at is None and len(message.body) <= _CACHED_BODY:
+                if len(self._templates) >= _CACHED:
+                    self._templates.clear()
+                self._templates[message.id] = template
+        return template
 
 
 def fields_of(message: Message, now: int, lossy: Lossy) -> bytes:

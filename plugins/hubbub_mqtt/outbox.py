@@ -12,6 +12,7 @@ from hubbub import (
     Batch,
     Consumption,
     Delivery,
+    HubbubError,
     Message,
     Outcome,
     Receipt,
@@ -289,7 +290,13 @@ class Outbox:
         if not link.machine.resending and not self.resumed:
             self.resumed = True
             for granted in self.filters:
-                self.consume(granted)
+                try:
+                    self.consume(granted)
+                except HubbubError as error:  # a queue that somebody has made exclusive, say
+                    link.broker.hub.log.info(
+                        "mqtt: subscription ended", filter=granted.filter, reason=str(error)
+                    )
+                    self.filters.remove(granted.filter)
 
     def consume(self, granted: Granted) -> None:
         """Begin to deliver what waits for a subscription in a queue.
@@ -347,14 +354,14 @@ class Outbox:
         machine, session = link.machine, link.session
         if machine.state is not State.CONNECTED:
             return  # the end of the connection gives the leases back
-        grant_of, version, now = self.filters.grant, machine.version, link.broker.now()
+        grant_of, now = self.filters.grant, link.broker.now()
+        template, lossy = link.broker.templates[machine.version].get, link.bus.lossy
         aliases = machine.uses_aliases
         parts: list[bytes] = []
         finished: list[Receipt] = []
         for delivery in deliveries:
             message = delivery.message
-            topic = message.address
-            grant = grant_of(topic, own=link.is_own(message))
+            grant = grant_of(message.address, own=link.is_own(message))
             if grant is None:  # it came before the client unsubscribed
                 finished.append(delivery.receipt)
                 continue
@@ -362,7 +369,7 @@ class Outbox:
             # A copy with RETAIN can only come of `send_retained`: the bus makes none.
             retain = message.retain and (message.origin_id is not None or grant.retain_as_published)
             data = machine.publish(
-                template_of(message, topic, version, now, link.bus.lossy),
+                template(message, now, lossy),
                 qos,
                 retain=retain,
                 subscription_identifiers=grant.identifiers,

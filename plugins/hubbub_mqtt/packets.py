@@ -77,11 +77,9 @@ class Connack(Packet, frozen=True, gc=False):
 
 
 class Publish(Packet, frozen=True, gc=False):
-    """PUBLISH (3.3). `packet_id` is 0 at QoS 0; `topic` is empty where a topic alias stands for it.
+    """PUBLISH (3.3).
 
-    `raw` is the whole packet as it came, if those bytes may go on as they are to a subscriber of
-    the same version at QoS 0: RETAIN unset, no topic alias, no message expiry to count down, and
-    not so long that framing it anew costs less than keeping a second copy. Otherwise it is None.
+    `packet_id` is 0 at QoS 0; `topic` is empty where a topic alias stands for it.
     """
 
     topic: str
@@ -91,7 +89,6 @@ class Publish(Packet, frozen=True, gc=False):
     dup: bool = False
     packet_id: int = 0
     properties: Properties = NO_PROPERTIES
-    raw: bytes | None = None
 
 
 class Puback(Packet, frozen=True, gc=False):

@@ -137,9 +137,6 @@ class ServerConnection:
     Failed             send `Failed.reply`, close; the will is published
     =================  ==============================================================
 
-    There is one way past the machine: `Publish.raw` may be sent as it is to any connected client of
-    the same `version`, if it is not longer than its `maximum_packet_size`.
-
     A method whose packet cannot be made to fit the client's Maximum Packet Size returns b""
     ([MQTT-3.1.2-24], [MQTT-3.1.2-25]); `publish` returns None, so that the loss can be counted.
     Calling one at the wrong time raises `LocalProtocolError`. Acknowledgements may still be noted
@@ -234,10 +231,11 @@ class ServerConnection:
     def _while_connected(self, packets: list[Packet], events: list[ev.Event]) -> None:
         append = events.append
         for packet in packets:
-            # Bytes that may go on as they are have nothing left to check.
+            # A PUBLISH at QoS 0 without anything to it has nothing left to check.
             if (
                 type(packet) is Publish
-                and packet.raw is not None
+                and not packet.qos
+                and not packet.retain
                 and packet.properties is NO_PROPERTIES
             ):
                 append(packet)
@@ -327,10 +325,9 @@ class ServerConnection:
         return self._acknowledged(packet, OutboundState.PUBCOMP)
 
     def _acknowledged(self, packet: Puback | Pubcomp, state: OutboundState) -> ev.Event:
-        record = self._outbound.waiting(packet.packet_id, state)
+        record = self._outbound.finish(packet.packet_id, state)
         if record is None:
             return ev.UnknownPacketId(packet)
-        self._outbound.remove(packet.packet_id)
         return ev.Acknowledged(packet.packet_id, record.tag, packet.reason, packet.properties)
 
     def _on_pubrec(self, packet: Pubrec) -> ev.Event | None:
@@ -338,10 +335,9 @@ class ServerConnection:
         if packet.reason < FAILURE:
             record = self._outbound.pubrec(packet_id)
             return ev.Received(packet_id, None if record is None else record.tag)
-        record = self._outbound.waiting(packet_id, OutboundState.PUBREC)
+        record = self._outbound.finish(packet_id, OutboundState.PUBREC)
         if record is None:
             return None  # A failure ends the exchange: there is nothing to answer (4.3.3).
-        self._outbound.remove(packet_id)
         return ev.Acknowledged(packet_id, record.tag, packet.reason, packet.properties)
 
     def _on_pubrel(self, packet: Pubrel) -> ev.Event:
@@ -681,9 +677,9 @@ class ServerConnection:
             message = message.for_version(self.version)
         packet_id = 0
         if qos:
-            if not self._outbound.quota:
-                raise LocalProtocolError("the send quota is used up")
             packet_id = self._outbound.next_packet_id()
+            if not packet_id:
+                raise LocalProtocolError("the send quota is used up")
         data = None
         if use_alias and self._outbound_aliases.maximum:
             data = self._publish_with_alias(

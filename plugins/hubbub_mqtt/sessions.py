@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import trio
 
-from hubbub import LASTING_OWNER, Document, Session, queue_address
+from hubbub import LASTING_OWNER, Document, HubbubError, Session, queue_address
 
 from .filters import Filters, Granted
 from .packets import Will
@@ -347,6 +347,9 @@ class Sessions:
                 await self.end(session, bus)
             else:
                 self.watch(session)
+        except HubbubError:
+            self._broker.hub.log.exception("mqtt: session not ended", client=session.client_id)
+            heappush(self._times, (self._broker.now() + _LONGEST_NAP, key))
         finally:
             self.release(key, claim)
 

@@ -70,13 +70,7 @@ class Raw:
                 return None
             self._received = self._decoder.decode(data)
             assert self._decoder.error is None, self._decoder.error
-        packet = self._received.pop(0)
-        if isinstance(packet, p.Publish) and packet.raw is not None:
-            packet = p.Publish(
-                packet.topic, packet.payload, packet.qos, packet.retain, packet.dup,
-                packet.packet_id, packet.properties,
-            )  # fmt: skip
-        return packet
+        return self._received.pop(0)
 
     def expect(self, kind: type[P]) -> P:
         """The next packet, which must be of this kind."""

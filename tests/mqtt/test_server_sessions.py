@@ -445,3 +445,14 @@ def test_messages_that_wait_are_limited(serve: Serve) -> None:
             again.connect("1", clean=False)
             assert bodies(again.receive() for _ in range(3)) == [b"2", b"3", b"4"]
             again.quiet()
+
+
+def test_a_connection_without_connect_does_not_hold_up_the_stop(serve: Serve) -> None:
+    hub = serve()
+    with Raw(hub.address("MQTT")) as silent, Raw(hub.address("MQTT")) as other:
+        other.connect("other")
+        silent.send(b"\x10")
+        begun = time.monotonic()
+        hub.stop()
+        assert silent.closed() == []
+        assert time.monotonic() - begun < 5
