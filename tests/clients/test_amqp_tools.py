@@ -1,10 +1,12 @@
 """The amqp-tools of librabbitmq (C) by their address alone."""
 
+import time
+
 import pytest
 
 from hubbub.testing import HubProcess
 
-from .programs import program, run, running
+from .programs import WAIT, program, run, running
 
 
 @pytest.fixture
@@ -38,19 +40,22 @@ def test_consume(url: str, name: str) -> None:
 
 def test_an_exchange(url: str, name: str) -> None:
     consume = [
-        program("amqp-consume"), url, "-q", name, "-e", "amq.topic", "-r", f"{name}.*", "-c", "1",
+        program("amqp-consume"), url, "-e", "amq.topic", "-r", f"{name}.*", "-c", "1", "cat",
     ]  # fmt: skip
-    with running([*consume, "cat"]) as consumer:
-        consumer.until(name)  # it says so when it has bound the queue
-        run([program("amqp-publish"), url, "-e", "amq.topic", "-r", f"{name}.x", "-b", "hello\n"])
-        consumer.until("hello")
-        assert consumer.wait() == 0
+    publish = [program("amqp-publish"), url, "-e", "amq.topic", "-r", f"{name}.x", "-b", "hello"]
+    with running(consume) as consumer:
+        assert "amq.gen-" in consumer.until("Server provided queue name")
+        late = time.monotonic() + WAIT
+        while consumer.process.poll() is None:  # it doesn't say when the queue is bound
+            assert time.monotonic() < late
+            run(publish)
+        assert consumer.line().startswith("hello")
 
 
-def test_errors(url: str, name: str) -> None:
+def test_errors(hub: HubProcess, url: str, name: str) -> None:
     refused = run([program("amqp-get"), url, "-q", name], expect=[1])
     assert f"NOT_FOUND - no queue '{name}' in vhost '/'" in refused.stderr.decode()
-    login = run(
-        [program("amqp-get"), url, "-q", name, "--username=nobody", "--password=x"], expect=[1]
-    )
+    server = ["--server=127.0.0.1", f"--port={hub.port('AMQP')}"]
+    stranger = ["--username=nobody", "--password=x"]
+    login = run([program("amqp-get"), "-q", name, *server, *stranger], expect=[1])
     assert "ACCESS_REFUSED" in login.stderr.decode()

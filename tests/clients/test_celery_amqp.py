@@ -138,7 +138,9 @@ def test_a_worker_that_dies(hub: HubProcess, tmp_path: Path) -> None:
 def test_kombu(hub: HubProcess, name: str) -> None:
     exchange = kombu.Exchange(name, type="topic", durable=True)
     queues = [
-        kombu.Queue(f"{name}-{key}", exchange, routing_key=key, queue_arguments={"x-expires": 60000})
+        kombu.Queue(
+            f"{name}-{key}", exchange, routing_key=key, queue_arguments={"x-expires": 60000}
+        )
         for key in ("orders.*", "#")
     ]
     received: list[tuple[str, Any, dict[str, Any]]] = []

@@ -18,15 +18,19 @@ def version(request: pytest.FixtureRequest) -> Any:
 def tell(javascript: JavaScript, hub: HubProcess, name: str, version: str) -> Any:
     """Run one story of the script."""
     url = hub.url("STOMP over WebSocket")
-    return lambda story: javascript.run("stomp", url=url, version=version, story=story, name=name)
+    return lambda story, **more: javascript.run(
+        "stomp", url=url, version=version, story=story, name=name, **more
+    )
 
 
 def test_queue(tell: Any, name: str, version: str) -> None:
-    assert tell("queue") == {
+    # stompjs escapes values in 1.2 alone, and reads an escaped backslash before c, n or r wrongly.
+    own = "a:b\\x\nd" if version == "1.2" else "plain"
+    assert tell("queue", own=own) == {
         "version": version,
         "beats": True,
         "body": ["größe ☃", "größe ☃"],
-        "headers": ["text/plain", "c1", "a:b\\c\nd"],
+        "headers": ["text/plain", "c1", own],
         "destination": f"/queue/{name}",
         "binary": True,
     }

@@ -7,7 +7,7 @@ import { Inbox, tell, within } from "./harness.mjs";
 const stories = { queue, topic, transaction, refusal };
 let receipts = 0;
 
-await tell(({ url, version, story, name }) => {
+await tell(({ url, version, story, name, own }) => {
   const connect = async (options = {}) => {
     const errors = new Inbox();
     const closed = new Inbox();
@@ -28,7 +28,7 @@ await tell(({ url, version, story, name }) => {
     return { client, errors, closed, headers };
   };
   globalThis.WebSocket ??= WebSocket;
-  return stories[story](connect, name);
+  return stories[story](connect, name, own);
 });
 
 /** Subscribe with a receipt, so that what is sent later is seen. */
@@ -55,13 +55,13 @@ function publish(client, destination, body, headers = {}) {
 }
 
 /** A queue: acknowledged one by one, refused, delivered again; text, bytes, headers. */
-async function queue(connect, name) {
+async function queue(connect, name, own) {
   const { client, headers: connected } = await connect();
   const destination = `/queue/${name}`;
   await publish(client, destination, "größe ☃", {
     "content-type": "text/plain",
     "correlation-id": "c1",
-    own: "a:b\\c\nd",
+    own,
   });
   const { inbox, subscription } = await subscribe(client, destination, {
     ack: "client-individual",
