@@ -174,6 +174,7 @@ class Hub:
         async with trio.open_nursery() as services:
             await services.start(self.flusher.run)
             services.start_soon(self.authority.run)
+            self.engine.hold()
             async with self.engine.running():
                 await self.bus.load()
                 await self._declare()
@@ -182,6 +183,7 @@ class Hub:
                     self._outlets.running(),
                     trio.open_nursery() as servers,
                 ):
+                    self.engine.begin()
                     await servers.start(self._serve)
                     self.ready = True
                     try:

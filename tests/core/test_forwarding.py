@@ -1,15 +1,23 @@
 """What a plugin with exchanges needs: forwarded copies, held receives, the ends of queues."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import msgspec
+import trio
+import trio.testing
 
 from hubbub import (
+    DEFAULT_REALM,
     AddressError,
     Batch,
     Enqueued,
+    Hub,
     Message,
     Outcome,
     QueueSettings,
     Subscription,
+    hookimpl,
 )
 
 from .hubs import make_hub, session_of
@@ -89,3 +97,35 @@ async def test_a_death_says_through_which_exchange() -> None:
             (dead,) = await session.receive("dead")
             (death,) = dead.message.deaths
             assert (death.address, death.scope, death.reason) == ("logs/a", "logs", "rejected")
+
+
+class Undertaker:
+    """A plugin whose lifespan takes a while before it can take dead letters."""
+
+    def __init__(self) -> None:
+        self.buried: list[bytes] = []
+
+    @hookimpl
+    @asynccontextmanager
+    async def hubbub_lifespan(self, hub: Hub) -> AsyncIterator[None]:
+        # As if it had expired while the hub was down.
+        queue = await hub.engine.create_queue(
+            DEFAULT_REALM, "jobs", QueueSettings(message_ttl=0, dead_letter="dead/jobs")
+        )
+        queue.enqueue([Message(address="$queue/jobs", body=b"old", id=hub.engine.next_id())])
+        await trio.testing.wait_all_tasks_blocked()
+        with session_of(hub) as session:
+            session.subscribe(
+                "dead/#", lambda batch: self.buried.extend(each.body for each in batch.messages)
+            )
+            yield
+
+
+async def test_nothing_expires_before_all_plugins_are_there() -> None:
+    undertaker = Undertaker()
+    hub = make_hub({"undertaker": undertaker})
+    async with hub.running():
+        with trio.fail_after(10):
+            while not undertaker.buried:
+                await trio.testing.wait_all_tasks_blocked()
+        assert undertaker.buried == [b"old"]

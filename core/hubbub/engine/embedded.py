@@ -65,6 +65,8 @@ class EmbeddedEngine(Engine):
         self._alarm_of: dict[int, int] = {}
         self._nap_until = _NEVER
         self._wake = trio.Event()
+        self._begun = trio.Event()
+        self._begun.set()
         self._full = trio.Event()
         self._room = trio.Event()
         self._last_id = 0
@@ -303,7 +305,16 @@ class EmbeddedEngine(Engine):
         if when < self._nap_until:
             self._wake.set()
 
+    def hold(self) -> None:
+        """Let no time pass once it runs, until `begin`."""
+        self._begun = trio.Event()
+
+    def begin(self) -> None:
+        """Let time pass after `hold`."""
+        self._begun.set()
+
     async def _tick(self) -> None:
+        await self._begun.wait()
         alarms = self._alarms
         while True:
             now = self.clock.now()
