@@ -426,3 +426,29 @@ def test_names_that_no_queue_can_have(serve: Serve, connect: Connect, name: str)
     channel.queue_declare("mine")
     with pytest.raises(pika.exceptions.ChannelClosedByBroker):
         channel.queue_bind("mine", "amq.topic", "a\0b")
+
+
+def test_what_expired_while_the_server_was_down_is_dead_lettered(
+    process: HubProcess, connect: Connect
+) -> None:
+    channel = connect(process.port("AMQP")).channel()
+    channel.exchange_declare("dlx", "topic", durable=True)
+    channel.exchange_declare("rest", "fanout", durable=True)
+    channel.exchange_bind("rest", "dlx", "#")
+    channel.queue_declare("dead", durable=True)
+    channel.queue_bind("dead", "rest")
+    channel.queue_declare(
+        "q", durable=True, arguments={"x-message-ttl": 500, "x-dead-letter-exchange": "dlx"}
+    )
+    channel.confirm_delivery()
+    for _ in range(20):
+        channel.basic_publish("", "q", b"x", pika.BasicProperties(delivery_mode=2))
+    process.kill()
+    time.sleep(0.5)  # the wall clock goes on, whatever we wait for
+    process.start()
+    channel = connect(process.port("AMQP")).channel()
+    deadline = time.monotonic() + DEADLINE
+    while channel.queue_declare("dead", passive=True).method.message_count < 20:
+        assert time.monotonic() < deadline
+    _, properties, _ = channel.basic_get("dead")
+    assert properties.headers["x-death"][0]["queue"] == "q"
