@@ -159,7 +159,7 @@ class Fanout:
     ) -> Message | None:  # fmt: skip
         """Make the message for a queue; None if it can't have it."""
         if subscription.raw:
-            copy = _raw_copy(message, target)
+            copy = _raw_copy(message, subscription.protocol, target)
             if copy is None:
                 return None
         else:
@@ -231,7 +231,7 @@ class Fanout:
         return Message(address=message.address, body=body, group=message.group)
 
 
-def _raw_copy(message: Message, target: _Target) -> Message | None:
+def _raw_copy(message: Message, protocol: str, target: _Target) -> Message | None:
     # Not all headers make attributes, so their number alone does not tell.
     if (
         len(message.headers) > MAX_SQS_ATTRIBUTES
@@ -243,7 +243,7 @@ def _raw_copy(message: Message, target: _Target) -> Message | None:
         message, id=target.session.new_id(), address=target.address, scope=None, retain=False
     )
     if message.wire is not None:
-        text = properties_of(message).structure.get("sqs")
+        text = properties_of(message).structure.get(protocol)
         if text is not None:
             copy.body = text.encode()
     return copy

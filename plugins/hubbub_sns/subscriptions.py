@@ -65,6 +65,7 @@ class Subscriptions:
         self._deliveries = deliveries
         self._replays = replays
         self._nursery: trio.Nursery | None = None
+        self._lock = trio.Lock()
 
     def operations(self) -> Mapping[str, OperationFunction]:
         """Return the actions of this class."""
@@ -133,9 +134,19 @@ class Subscriptions:
         self._check_target(context, protocol, endpoint, topic)
         given: Mapping[str, str] = params.get("Attributes") or {}
         attributes = self._read_attributes(topic, protocol, endpoint, given)
-        present = self._find(topic, protocol, endpoint)
-        if present is not None:
-            return await self._again(present, attributes, params)
+        async with self._lock:  # two of the same at once are one subscription
+            present = self._find(topic, protocol, endpoint)
+            if present is None:
+                present = await self._make(context, topic, protocol, endpoint, attributes)
+            else:
+                self._again(present, attributes)
+        await located.session.commit().wait()
+        return _answer(present, params)
+
+    async def _make(
+        self, context: Context, topic: Topic, protocol: str, endpoint: str,
+        attributes: dict[str, str],
+    ) -> Subscription:  # fmt: skip
         pending = protocol in _CONFIRMED_BY_HAND
         subscription = Subscription(
             arn=f"{topic.arn}:{uuid.uuid4()}", topic=topic.arn, realm=topic.realm,
@@ -148,8 +159,7 @@ class Subscriptions:
             self._ask(subscription, SUBSCRIBE)
         self._store.save_subscription(subscription)
         self._begin(subscription)
-        await located.session.commit().wait()
-        return _answer(subscription, params)
+        return subscription
 
     def _begin(self, subscription: Subscription) -> None:
         """Let a subscription have messages, from the archive first if it wants that."""
@@ -171,18 +181,15 @@ class Subscriptions:
                 return each
         return None
 
-    async def _again(
-        self, present: Subscription, attributes: Mapping[str, str], params: Params
-    ) -> Params:
-        """Answer to a subscription that is there; one that is pending is asked again."""
+    def _again(self, present: Subscription, attributes: Mapping[str, str]) -> None:
+        """Check a subscription that is there; one that is pending is asked again."""
         if any(present.attributes.get(name, "") != value for name, value in attributes.items()):
             raise invalid_parameter(
                 "Attributes Reason: Subscription already exists with different attributes"
             )
         if present.pending:
             self._ask(present, SUBSCRIBE)
-            await self._store.save_subscription(present).wait()
-        return _answer(present, params)
+            self._store.save_subscription(present)
 
     def _ask(self, subscription: Subscription, kind: str) -> None:
         """Send a token to the endpoint."""
@@ -228,7 +235,8 @@ class Subscriptions:
         if not subscription.active:
             restored = subscription.deleted
             subscription.pending = subscription.deleted = False
-            if (params.get("AuthenticateOnUnsubscribe") or "false").lower() == "true":
+            signed = context.call.identity.access_key is not None
+            if signed and (params.get("AuthenticateOnUnsubscribe") or "").lower() == "true":
                 subscription.owner_unsubscribes = True
                 subscription.authenticated = True
             if restored:
@@ -280,7 +288,7 @@ class Subscriptions:
 
     async def remove(self, subscription: Subscription) -> None:
         """Forget a subscription and all that waits for it; kept when the session's commit is."""
-        if not subscription.deleted:
+        if subscription.active:
             self._count_deleted(subscription)
         self._replays.cancel(subscription)
         self._fanout.detach(subscription)
