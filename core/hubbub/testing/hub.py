@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import trio
@@ -55,8 +55,9 @@ class ServedHub:
         return trio.from_thread.run_sync(function, *args, trio_token=self._token)
 
     def stop(self) -> None:
-        """Ask the hub to stop gracefully; the context waits for it."""
-        self.call(self._stop.set)
+        """Ask the hub to stop gracefully; the context waits for it. No error if it has ended."""
+        with suppress(trio.RunFinishedError):
+            self.call(self._stop.set)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Self
 
 _READY = 30.0
 """Seconds in which the process must listen, and stop."""
-_ENDPOINT = re.compile(r"^ +(\S.*?) {2,}(\w+://\S+)")
+_ENDPOINT = re.compile(r"^ +(\S.*?) {2,}([\w+.-]+://\S+)")
 
 
 class HubProcess:
