@@ -206,6 +206,7 @@ __all__ = [
     "WebSocketTransport",
     "Window",
     "Wire",
+    "__version__",
     "accept_websocket",
     "check_pattern",
     "compile_filter",
