@@ -16,7 +16,7 @@ from hubbub import (
     StreamInfo,
     StreamSettings,
 )
-from hubbub_aws import Context, OperationFunction
+from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params
 from hubbub_kinesis.describing import describe_shard, describe_stream, describe_summary
 from hubbub_kinesis.errors import (
@@ -101,21 +101,21 @@ class Managing:
         name: str = params["StreamName"]
         session = context.session()
         state, shards = self._new_state(params)
-        if session.find_stream(name) is not None:
-            self._refuse_existing(context, session, name)
+        existing = session.find_stream(name)
+        if existing is not None:
+            before = self._book.state(session.realm, existing)
+            if before.gone_at is None or self._now() < before.gone_at:
+                raise _exists(name, context.account)
+            await self._leave(session.realm, name, before)
         self._check_limits(context, session, state, shards)
         try:
             info = await session.create_stream(name, settings_for(DAY), shards)
         except ExistsError:
-            self._refuse_existing(context, session, name)
-            raise
+            raise _exists(name, context.account) from None
         state.number = info.number
         state.active_at = self._until(self._settings.create_delay)
         await self._book.keep(session, name, state).wait()
         return {}
-
-    def _refuse_existing(self, context: Context, session: Session, name: str) -> None:
-        raise in_use(f"Stream {name} under account {context.account} already exists.")
 
     def _new_state(self, params: Params) -> tuple[StreamState, int]:
         details = params.get("StreamModeDetails")
@@ -287,6 +287,10 @@ class Managing:
             "StreamModeDetails": {"StreamMode": state.mode},
             "StreamCreationTimestamp": info.created / 1000,
         }
+
+
+def _exists(name: str, account: str) -> AwsError:
+    return in_use(f"Stream {name} under account {account} already exists.")
 
 
 async def _cancel_after(scope: trio.CancelScope, wait: Callable[[], Awaitable[object]]) -> None:

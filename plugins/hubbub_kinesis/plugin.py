@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from hubbub import ConfigSection, Principal, Scene, Server, hookimpl
+from hubbub import DEFAULT_REALM, ConfigSection, Principal, Scene, Server, Session, hookimpl
 from hubbub_aws import AwsService
 from hubbub_aws.models import load_model
 from hubbub_aws.services import Service
@@ -45,9 +45,14 @@ class KinesisPlugin:
     @asynccontextmanager
     async def hubbub_lifespan(self, hub: "Hub") -> AsyncIterator[None]:
         """Read what is kept of streams, before anybody asks."""
-        principal = Principal("kinesis", realms=("*",))
-        with hub.session(principal, protocol="kinesis", client="kinesis/load") as session:
+        with _session(hub, DEFAULT_REALM) as session:
             await self._book.load(session)
+        # Another protocol may have deleted streams while Kinesis was not served.
+        for realm, name, state in self._book.entries():
+            with _session(hub, realm) as session:
+                info = session.find_stream(name)
+                if info is None or info.number != state.number:
+                    self._book.forget(session, name)
         yield
 
     @hookimpl
@@ -93,6 +98,11 @@ class KinesisPlugin:
             settings = hub.config.section(KinesisSettings)
             self._managing = Managing(hub, settings, self._book, locator)
         return self._managing
+
+
+def _session(hub: "Hub", realm: str) -> Session:
+    principal = Principal("kinesis", realms=(realm,))
+    return hub.session(principal, protocol="kinesis", client="kinesis/start", realm=realm)
 
 
 def _client_line(url: str) -> str:

@@ -121,9 +121,13 @@ class Book:
         self._streams.pop((session.realm, name), None)
         return session.drop_document(STREAMS, name)
 
+    def entries(self) -> list[tuple[str, str, StreamState]]:
+        """Return realm, name and settings of all streams."""
+        return [(realm, name, state) for (realm, name), state in self._streams.items()]
+
     def leaving(self) -> Iterator[tuple[str, str, StreamState]]:
         """Yield realm, name and settings of the streams that are being deleted."""
-        for (realm, name), state in list(self._streams.items()):
+        for realm, name, state in self.entries():
             if state.gone_at is not None:
                 yield realm, name, state
 

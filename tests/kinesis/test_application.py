@@ -8,8 +8,11 @@ from typing import Any
 import boto3
 import botocore.config
 import pytest
+import trio
 from botocore.exceptions import BotoCoreError, ClientError
 
+from hubbub import Document, Hub, Principal
+from hubbub.config import load_config
 from hubbub.testing import HubProcess
 
 from .application import SHARD_END, Application
@@ -112,6 +115,47 @@ def shards(client: Any) -> list[str]:
     found = client.list_shards(StreamName="orders", ShardFilter={"Type": "AT_LATEST"})["Shards"]
     found.sort(key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
     return [shard["ShardId"] for shard in found]
+
+
+def test_what_was_deleted_without_kinesis_is_forgotten(tmp_path: Path) -> None:
+    with HubProcess(tmp_path, CONFIG) as hub:
+        client = connect(hub)
+        client.create_stream(StreamName="s", ShardCount=1, Tags={"a": "b"})
+        hub.stop()
+
+    async def delete() -> None:
+        config = load_config(
+            settings={
+                "hub": {"data": tmp_path / "data"},
+                "admin": {"enabled": False},
+                "log": {"level": "error"},
+                "plugins": {"enable": ["aws"]},
+            }
+        )
+        served = Hub(config)
+        async with served.running():
+            with served.session(Principal("x"), protocol="test", client="x") as session:
+                await (await session.delete_stream("s")).wait()
+
+    trio.run(delete)
+
+    async def documents() -> list[Document]:
+        config = load_config(
+            settings={
+                "hub": {"data": tmp_path / "data"},
+                "admin": {"enabled": False},
+                "log": {"level": "error"},
+                "plugins": {"enable": ["aws", "kinesis"]},
+                "aws": {"listener": {"bind": ["127.0.0.1:0"]}},
+            }
+        )
+        served = Hub(config)
+        async with served.running():
+            with served.session(Principal("x"), protocol="test", client="x") as session:
+                await session.commit().wait()
+                return [each async for each in session.documents("kinesis.stream")]
+
+    assert trio.run(documents) == []
 
 
 def test_kill_loses_nothing_that_was_confirmed(tmp_path: Path) -> None:

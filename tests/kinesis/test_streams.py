@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import trio
 from botocore.exceptions import ClientError
 
 from hubbub_aws.models import load_model
@@ -223,9 +224,32 @@ def test_delays(special_hub: Callable[..., KinesisHub]) -> None:
     assert status() == "DELETING"
     with refused("ResourceInUseException"):
         client.delete_stream(StreamName="s")
+    with refused("ResourceInUseException"):
+        client.create_stream(StreamName="s", ShardCount=1)
     hub.clock.jump(10)
     with refused("ResourceNotFoundException"):
         status()
+    client.create_stream(StreamName="s", ShardCount=2)
+    assert summary(client, "s")["OpenShardCount"] == 2
+
+
+def test_a_deleted_stream_leaves_the_store(special_hub: Callable[..., KinesisHub]) -> None:
+    hub = special_hub(delete_delay=0.05)
+    client = hub.client()
+    client.create_stream(StreamName="s", ShardCount=1)
+    client.delete_stream(StreamName="s")
+    engine = hub.served.hub.engine
+
+    async def until_gone() -> None:
+        stream = engine.find_stream("default", "s")
+        if stream is not None:
+            gone = trio.Event()
+            stream.watch(0, gone.set)
+            with trio.fail_after(10):
+                await gone.wait()
+        assert engine.find_stream("default", "s") is None
+
+    hub.served.run(until_gone)
 
 
 # On-demand, modes
