@@ -378,11 +378,15 @@ class Connection:
                 except AmqpError as error:
                     await publisher.flush()
                     self._broken(event.channel, BasicPublish.id, error)
+                    if error.closes_connection:
+                        return
                 continue
             if publisher.has_pending:
                 await publisher.flush()
             if type(event) is MethodFrame:
                 await self._do(event.channel, event.method)
+                if self.machine.state is not State.RUNNING:
+                    return  # what came behind an error that ends all is not looked at
                 if self.is_full:  # a client that asks for much must take it, too
                     await self._wait_for_client()
             else:

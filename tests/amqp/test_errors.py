@@ -348,8 +348,11 @@ class Wire:
             self.say(m.ConnectionTuneOk(tune.channel_max, tune.frame_max, heartbeat), 0)
             self.say(m.ConnectionOpen(vhost), 0)
 
+    def send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
     def say(self, method: m.Method, channel: int = 1) -> None:
-        self._socket.sendall(encode_method_frame(channel, method))
+        self.send(encode_method_frame(channel, method))
 
     def _receive(self) -> Item:
         while not self._items:
@@ -460,3 +463,18 @@ def test_another_protocol(served: ServedHub) -> None:
         client.sendall(b"AMQP\x00\x01\x00\x00")
         assert client.recv(100) == HEADER
         assert client.recv(1) == b""
+
+
+def test_nothing_is_done_behind_an_error_that_ends_the_connection(
+    served: ServedHub, probe: Probe
+) -> None:
+    wire = Wire(served.address("AMQP"))
+    wire.expect(m.ConnectionOpenOk)
+    wire.say(m.ChannelOpen())
+    wire.expect(m.ChannelOpenOk)
+    nope = m.ExchangeDeclare(0, "x", "nope", False, False, False, False, False, Table())
+    behind = m.QueueDeclare(0, probe.name, False, False, False, False, False, Table())
+    wire.send(encode_method_frame(1, nope) + encode_method_frame(1, behind))
+    assert wire.refused()[0] == 503
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker):
+        probe.channel.queue_declare(probe.name, passive=True)
