@@ -25,8 +25,9 @@ class Settings:
     seconds: float = 3.0
     warm: float = 1.0
     depth: int = 1_000_000
-    peer_depth: int = 20_000
+    peer_depth: int = 5000
     fill_deadline: float = 600.0
+    peer_fill_deadline: float = 60.0
     receives: int = 2000
     connections: int = 5000
 
@@ -132,6 +133,8 @@ def _measure_rate(load: str, options: Mapping[str, float]) -> Callable[[Target, 
 
 def _measure_depth(target: Target, settings: Settings) -> Figures:
     """Receive from a queue as deep as what is received, then from a deep one."""
+    depth = settings.depth if target.ours else min(settings.depth, settings.peer_depth)
+    limit = settings.fill_deadline if target.ours else settings.peer_fill_deadline
 
     def receive(depth: int) -> tuple[Figures, float, Meter]:
         meter = Meter(target.server)
@@ -142,17 +145,16 @@ def _measure_depth(target: Target, settings: Settings) -> Figures:
                 "depth": depth,
                 "count": settings.receives,
                 "seconds": RECEIVE_SECONDS,
-                "fill-deadline": settings.fill_deadline,
+                "fill-deadline": limit,
             },
             port=target.server.ports["sqs"],
-            deadline=SETUP_DEADLINE + settings.fill_deadline + RECEIVE_SECONDS,
+            deadline=SETUP_DEADLINE + limit + RECEIVE_SECONDS,
             on_mark=meter.mark,
         )
         if figures["empty"]:
             raise BenchmarkError(f"{figures['empty']:.0f} receives gave nothing")
         return figures, 1e6 * meter.spent("server") / figures["messages"], meter
 
-    depth = settings.depth if target.ours else min(settings.depth, settings.peer_depth)
     shallow, shallow_cost, _ = receive(settings.receives)
     deep, deep_cost, deep_meter = receive(depth)
     return {

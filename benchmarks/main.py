@@ -46,10 +46,13 @@ def _run(options: argparse.Namespace) -> int:
     )
     _raise_file_limit()
     results = []
-    for result in _measure(lanes, servers, settings, options.rounds, options.folder):
-        outcome = result.failed or "done"
-        print(f"round {result.round} {result.lane} {result.server}: {outcome}", file=sys.stderr)
-        results.append(result)
+    try:
+        for result in _measure(lanes, servers, settings, options.rounds, options.folder):
+            outcome = result.failed or "done"
+            print(f"round {result.round} {result.lane} {result.server}: {outcome}", file=sys.stderr)
+            results.append(result)
+    except KeyboardInterrupt:
+        print("interrupted: here is what was measured", file=sys.stderr)
     print(_heading(servers))
     for lane in lanes:
         rows = [result for result in results if result.lane == lane.name]
@@ -139,7 +142,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--rounds", type=int, default=3, help="how often each run is repeated; default: %(default)s"
     )
     add("--depth", type=int, default=1_000_000, help="messages of sqs-deep; default: %(default)s")
-    add("--peer-depth", type=int, default=20_000, help="the same for peers; default: %(default)s")
+    add("--peer-depth", type=int, default=5000, help="the same for peers; default: %(default)s")
     add("--connections", type=int, default=5000, help="of mqtt-idle; default: %(default)s")
     add(
         "--folder",

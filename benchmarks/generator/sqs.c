@@ -199,7 +199,6 @@ static void next_fill(Connection *c, const Response *response) {
    on one connection, deleting nothing. */
 void load_sqs_receive(void) {
   set_up();
-  Connection *receiver = connection_open();
   mark("fill");
   uint64_t start = now_ns(), limit = start + (uint64_t)(options.fill_deadline * 1e9);
   for (int i = 0; i < options.connections; i++) {
@@ -213,6 +212,7 @@ void load_sqs_receive(void) {
     if (now_ns() > limit)
       die("stored %lu of %ld messages in %.0f s", stored, options.depth, options.fill_deadline);
   }
+  Connection *receiver = connection_open(); /* one that is idle meanwhile might be closed */
   mark("begin");
   start = now_ns();
   limit = start + (uint64_t)(options.seconds * 1e9);
