@@ -9,7 +9,8 @@ from hubbub_aws.models import Operation
 
 Params = dict[str, Any]
 """An operation's parameters or result: structures are dicts without absent members, blobs `bytes`,
-timestamps seconds since the epoch (`float` or `int`). A member that is None is absent."""
+timestamps seconds since the epoch (`float` or `int`), with milliseconds at most in results. A
+member that is None is absent."""
 
 Parse = Callable[[Any], Params]
 """From a request's payload to parameters. Raises `AwsError` and nothing else."""

@@ -240,4 +240,6 @@ def _is_plain(shape: Shape, seen: set[str]) -> bool:
         return _is_plain(shape.member, seen)
     if shape.type == "map":
         return _is_plain(shape.value, seen)
+    if shape.type == "timestamp":
+        return "timestampFormat" not in shape.traits
     return shape.type in _FAST_LEAVES
