@@ -18,8 +18,9 @@ SANS_IO = {
                     "protocol", "wire"},
     "hubbub_mqtt": {"aliases", "decode", "encode", "events", "inflight", "packets", "properties",
                     "protocol", "reasons", "topics", "wire"},
-    "hubbub_aws": {"arns", "errors", "eventstream", "messages", "models", "routing", "services", "shapes",
-                   "sigv4", "timestamps", "validation"},
+    "hubbub_aws": {"arns", "errors", "eventstream", "messages", "models", "routing", "services",
+                   "shapes", "sigv4", "timestamps", "validation"},
+    "hubbub_kinesis": {"scaling", "sequences", "throttling"},
     "hubbub_stomp": {"decode", "encode", "errors", "events", "frames", "protocol", "selectors"},
 }  # fmt: skip
 
