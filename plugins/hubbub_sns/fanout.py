@@ -14,7 +14,6 @@ import msgspec
 from hubbub import (
     Batch,
     Enqueued,
-    HubbubError,
     Message,
     NotFoundError,
     Session,
@@ -98,8 +97,15 @@ class Fanout:
             return lambda batch: self.to_queue(topic, subscription, batch.messages, batch.cache)
         if subscription.protocol in _STREAM_ENDPOINTS:
             return lambda batch: self._to_stream(topic, subscription, batch)
-        session, queue = self._store.session(subscription.realm), subscription.queue
-        return lambda batch: session.enqueue(queue, batch.messages)
+        return lambda batch: self._to_waiting(subscription, batch)
+
+    def _to_waiting(self, subscription: Subscription, batch: Batch) -> Enqueued | None:
+        session = self._store.session(subscription.realm)
+        try:
+            return session.enqueue(subscription.queue, batch.messages)
+        except NotFoundError:
+            session.lost("no such queue", len(batch.messages), subscription.endpoint)
+            return None
 
     def _target(self, text: str) -> _Target:
         """Return the queue that an ARN names, whether it exists or not."""
@@ -188,7 +194,11 @@ class Fanout:
     def dead_letter(
         self, topic: Topic, subscription: Subscription, message: Message, reason: str
     ) -> None:
-        """Put a message that could not be delivered where the redrive policy says."""
+        """Put a message that could not be delivered where the redrive policy says.
+
+        Raises:
+            UnavailableError: the store takes nothing durable now.
+        """
         session = self._store.session(subscription.realm)
         policy = subscription.attributes.get("RedrivePolicy")
         if not policy:
@@ -200,7 +210,7 @@ class Fanout:
             return
         try:
             taken = not target.session.enqueue(target.name, [copy]).refused
-        except HubbubError:
+        except NotFoundError:
             taken = False
         if not taken:
             session.lost("dead letter not taken", 1, target.address)
@@ -219,9 +229,9 @@ class Fanout:
                 records.append(self._stream_copy(message, body + b"\n"))
         try:
             appended = self._session_at(arn).append(name, records)
-        except HubbubError as error:
+        except NotFoundError:
             for message in batch.messages:
-                self.dead_letter(topic, subscription, message, str(error))
+                self.dead_letter(topic, subscription, message, "no such stream")
             return self._everything(subscription)
         return Enqueued(appended.commit, {}, {})
 
@@ -240,8 +250,9 @@ def _raw_copy(message: Message, protocol: str, target: _Target) -> Message | Non
         target.session.lost("more than ten attributes", 1, target.address)
         return None
     copy = msgspec.structs.replace(
-        message, id=target.session.new_id(), address=target.address, scope=None, retain=False
-    )
+        message, id=target.session.new_id(), origin_id=None, address=target.address, scope=None,
+        retain=False,
+    )  # fmt: skip
     if message.wire is not None:
         text = properties_of(message).structure.get(protocol)
         if text is not None:

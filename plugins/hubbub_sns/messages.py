@@ -32,7 +32,6 @@ from hubbub_sns.errors import invalid_parameter, invalid_value, not_null
 WIRE = "sqs"
 """Marks what SQS and SNS clients sent: both have the same attributes."""
 MAX_MESSAGE = 262_144
-MAX_SUBJECT = 100
 BODY_ENCODING = "hubbub.body-encoding"
 TOPIC = "hubbub.topic"
 

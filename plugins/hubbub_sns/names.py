@@ -66,11 +66,6 @@ def parse_topic(context: Context, text: str | None, parameter: str = "TopicArn")
     return TopicName(str(arn), arn.account, arn.region, arn.resource)
 
 
-def topic_of(subscription_arn: str) -> str:
-    """Return the ARN of the topic that a subscription's ARN begins with."""
-    return subscription_arn.rpartition(":")[0]
-
-
 def parse_subscription(text: str | None) -> str:
     """Check the ARN of a subscription, and return it. Raises `AwsError`."""
     if not text:

@@ -60,7 +60,7 @@ class Sns:
         replays = Replays(store, fanout)
         self.subscriptions = Subscriptions(hub, store, fanout, filters, self.deliveries, replays)
         self._families = (
-            Topics(store, fanout, self.archive, self.subscriptions),
+            Topics(store, self.archive, self.subscriptions),
             self.subscriptions,
             Publishing(store, self.deduplicator, self.mobile),
             Permissions(store),

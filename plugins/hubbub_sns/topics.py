@@ -14,7 +14,6 @@ from hubbub_sns.access import demand
 from hubbub_sns.archive import Archive
 from hubbub_sns.delivery_policies import effective_topic_policy, read_topic_policy
 from hubbub_sns.errors import invalid_parameter, not_found, not_null
-from hubbub_sns.fanout import Fanout
 from hubbub_sns.names import check_name, parse_topic, topic_arn
 from hubbub_sns.pages import paginate
 from hubbub_sns.policy_syntax import PolicyError, parse_json
@@ -45,11 +44,8 @@ class Located(msgspec.Struct):
 class Topics:
     """The actions on topics."""
 
-    def __init__(
-        self, store: Store, fanout: Fanout, archive: Archive, subscriptions: "Subscriptions"
-    ) -> None:
+    def __init__(self, store: Store, archive: Archive, subscriptions: "Subscriptions") -> None:
         self._store = store
-        self._fanout = fanout
         self._archive = archive
         self._subscriptions = subscriptions
 

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from hubbub import ReadResult, StreamSettings, load_config
 from hubbub.testing.hub import serve_in_thread
 
-from .conftest import JumpingClock, SnsHub, settings
+from .conftest import Inbox, JumpingClock, SnsHub, settings
 from .receiver import receive
 from .test_sqs import verify
 
@@ -364,3 +364,15 @@ def test_applications_endpoints_and_push(
     assert caught.value.response["Error"]["Message"] == (
         "Invalid parameter: TargetArn Reason: No endpoint found for the target arn specified"
     )
+
+
+def test_a_stream_that_is_not_there_leads_to_the_dead_letter_queue(
+    sns: "SNSClient", topic: str, inbox: Inbox
+) -> None:
+    sns.subscribe(
+        TopicArn=topic, Protocol="firehose",
+        Endpoint="arn:aws:firehose:us-east-1:000000000000:deliverystream/no-such",
+        Attributes={"RedrivePolicy": json.dumps({"deadLetterTargetArn": inbox.arn})},
+    )  # fmt: skip
+    sns.publish(TopicArn=topic, Message="nowhere to go")
+    assert inbox.envelope()["Message"] == "nowhere to go"
