@@ -2,6 +2,7 @@
 
 import base64
 import json
+import urllib.request
 from collections.abc import Callable, Iterator
 from queue import Queue
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,11 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from hubbub import Principal, StreamSettings
+
 from .conftest import WAIT, Inbox, SnsHub
+from .receiver import receive
+from .test_endpoints import waiting_for
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -121,3 +126,36 @@ def test_other_topics_are_not_reached(
     device.publish(name_of(topic), "yes")
     assert json.loads(inbox.one()["Body"])["Message"] == "yes"
     assert inbox.empty
+
+
+def test_one_publish_reaches_everybody(
+    sns: "SNSClient", hub: SnsHub, topic: str, device: Device, inbox: Inbox, subscribed: Make
+) -> None:
+    async def make_stream() -> None:
+        everybody = Principal("test", realms=("*",))
+        with hub.served.hub.session(everybody, protocol="test", client="test") as session:
+            await session.create_stream("everybody", StreamSettings())
+
+    hub.served.run(make_stream)
+    subscribed()
+    device.subscribe(name_of(topic))
+    mailbox = f"{name_of(topic)}@example.com"
+    with receive() as receiver:
+        for protocol, endpoint in (
+            ("http", receiver.url),
+            ("email", mailbox),
+            ("sms", "+4930777777"),
+            ("firehose", "arn:aws:firehose:us-east-1:000000000000:deliverystream/everybody"),
+        ):
+            sns.subscribe(TopicArn=topic, Protocol=protocol, Endpoint=endpoint)
+        sns.confirm_subscription(TopicArn=topic, Token=receiver.get().json["Token"])
+        [mail] = waiting_for(hub, mailbox)
+        url = next(line for line in mail["message"].splitlines() if line.startswith("http"))
+        with urllib.request.urlopen(url):
+            pass
+        id_ = sns.publish(TopicArn=topic, Message="one for all")["MessageId"]
+        assert inbox.envelope()["MessageId"] == id_
+        assert receiver.get().json["MessageId"] == id_
+        assert device.get().payload == b"one for all"
+        assert waiting_for(hub, mailbox, 2)[1]["message_id"] == id_
+        assert waiting_for(hub, "+4930777777")[0]["message_id"] == id_
