@@ -201,12 +201,14 @@ class Connection:
             if is_reserved(topic) or not bus.allowed("publish", topic):
                 return ReasonCode.NOT_AUTHORIZED
         self._key = key = (realm, client_id)
+        if broker.sessions.is_of_another(key, principal.name):
+            return ReasonCode.NOT_AUTHORIZED
         claim = Claim(self._displace)
         await broker.sessions.claim(key, claim)
         self._claim = claim
+        if broker.sessions.is_of_another(key, principal.name):  # begun meanwhile
+            return ReasonCode.NOT_AUTHORIZED
         session = broker.sessions.get(key)
-        if session is not None and session.principal != principal.name:
-            return ReasonCode.NOT_AUTHORIZED  # it is somebody else's
         if session is not None and connect.clean_start:
             await self._discard(session)
             session = None

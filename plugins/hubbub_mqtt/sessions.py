@@ -251,6 +251,11 @@ class Sessions:
         """Return the session of a client."""
         return self._sessions.get(key)
 
+    def is_of_another(self, key: tuple[str, str], principal: str) -> bool:
+        """Whether a session belongs to another principal: nobody takes over what is not his."""
+        session = self._sessions.get(key)
+        return session is not None and session.principal != principal
+
     def add(self, session: ClientSession) -> None:
         """Add a session that begins."""
         self._sessions[session.key] = session

@@ -111,6 +111,9 @@ def test_a_session_belongs_to_its_user(guarded: ServedHub) -> None:
     with Raw(address) as again:
         answer = again.connect("mine", clean=False, user="sensor", password=b"secret")
         assert answer.session_present
+        with Raw(address) as thief:
+            assert thief.connect("mine", user="admin", password=b"root").reason == 0x87
+        again.quiet()  # nor is it cut off
 
 
 def test_authentication_methods_are_refused(client: Connect) -> None:
