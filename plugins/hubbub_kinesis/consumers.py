@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from hubbub_aws import Context, OperationFunction
 from hubbub_aws.protocols import Params
 from hubbub_kinesis.errors import in_use, invalid_argument, limit_exceeded
-from hubbub_kinesis.locating import Located, Locator, no_such_consumer
+from hubbub_kinesis.locating import Located, Locator, check_created, no_such_consumer
 from hubbub_kinesis.pages import Token, page
 from hubbub_kinesis.settings import KinesisSettings
 from hubbub_kinesis.state import Book, Consumer
@@ -88,6 +88,7 @@ class Consumers:
     async def list_stream_consumers(self, context: Context, params: Params) -> Params:
         """List the consumers of a stream, in order of name, in pages."""
         stream = self._locate.stream(context, params)
+        check_created(stream, params)
         listed = f"consumers {stream.name} {stream.account}"
         after = None
         given = params.get("NextToken")

@@ -158,6 +158,16 @@ def _check_permission(context: Context, stream: Located) -> None:
         )
 
 
+def check_created(stream: Located, params: Params) -> None:
+    """Check that a request means this stream, and not an older one of its name."""
+    created = params.get("StreamCreationTimestamp")
+    if created is not None and int(created) != stream.info.created // 1000:
+        raise invalid_argument(
+            f"Stream {stream.name} under account {stream.account} was not created at the "
+            "StreamCreationTimestamp."
+        )
+
+
 def no_such_consumer(stream: Located, name: str) -> AwsError:
     """The consumer is not registered."""
     return not_found(

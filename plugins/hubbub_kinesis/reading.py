@@ -122,14 +122,15 @@ def millis_behind(stream: Located, found: ReadResult) -> int:
 
 
 def results(stream: Located, found: ReadResult) -> list[Params]:
-    """Return records as answers have them. Headers of other protocols have no place there."""
+    """Return records as answers have them. Fields of other protocols have no place there."""
     base = stream_base(stream.info.number)
     records: list[Params] = []
-    lost = 0
+    lost: Counter[str] = Counter()
     for record in found.records:
         message = record.message
         assert isinstance(message, Message)
-        lost += bool(message.headers)
+        if message.protocol != "kinesis":
+            lost.update(name for field, name in _LOST.items() if getattr(message, field))
         records.append(
             {
                 "SequenceNumber": record_number(base, record.sequence, record.shard),
@@ -138,8 +139,8 @@ def results(stream: Located, found: ReadResult) -> list[Params]:
                 "PartitionKey": record.partition_key,
             }
         )
-    if lost:
-        stream.session.lossy("headers", lost)
+    for name, count in lost.items():
+        stream.session.lossy(name, count)
     if stream.state.encryption != "NONE":
         for each in records:
             each["EncryptionType"] = stream.state.encryption

@@ -9,7 +9,7 @@ from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params
 from hubbub_kinesis.describing import describe_shard
 from hubbub_kinesis.errors import in_use, invalid_argument, limit_exceeded, shard_limit
-from hubbub_kinesis.locating import Located, Locator, find_shard
+from hubbub_kinesis.locating import Located, Locator, check_created, find_shard
 from hubbub_kinesis.managing import STREAM_SHARD_LIMIT, Census
 from hubbub_kinesis.pages import Token, page
 from hubbub_kinesis.scaling import Split, plan
@@ -56,7 +56,7 @@ class Sharding:
             stream = self._locate.stream(context, params)
             shard_filter: Params = params.get("ShardFilter") or {}
             after = _shard_after(params.get("ExclusiveStartShardId"), "ExclusiveStartShardId")
-            self._check_created(stream, params)
+            check_created(stream, params)
         else:
             if named is not None:
                 raise invalid_argument("NextToken and StreamName cannot be provided together.")
@@ -76,14 +76,6 @@ class Sharding:
             listed = f"shards {stream.name} {stream.account}"
             result["NextToken"] = Token(self._now(), listed, last, dict(shard_filter)).encode()
         return result
-
-    def _check_created(self, stream: Located, params: Params) -> None:
-        created = params.get("StreamCreationTimestamp")
-        if created is not None and int(created) != stream.info.created // 1000:
-            raise invalid_argument(
-                f"Stream {stream.name} under account {stream.account} was not created at the "
-                "StreamCreationTimestamp."
-            )
 
     # Changes
 

@@ -66,12 +66,14 @@ class Writing:
         if after is not None:
             _check_ordering(stream, after)
         size = _check_record(stream, params, "data")
+        if params.get("DryRun"):
+            raise dry_run()
         messages = _messages(stream, [params])
         if self._throttle is not None:
             shard = _shard_of(stream, messages[0])
             if not self._throttle.write(stream.info.number, shard, size):
                 raise rate_exceeded(shard_name(shard), stream.name, stream.account)
-        result = (await self._append(stream, messages, params))[0]
+        result = (await self._append(stream, messages))[0]
         return _encrypted(stream, result)
 
     async def put_records(self, context: Context, params: Params) -> Params:
@@ -84,14 +86,16 @@ class Writing:
         ]
         if sum(sizes) > MAX_BATCH_BYTES:
             raise invalid_argument("Records size exceeds 10 MB limit")
+        if params.get("DryRun"):
+            raise dry_run()
         messages = _messages(stream, entries)
         if self._throttle is None:
-            results = await self._append(stream, messages, params)
+            results = await self._append(stream, messages)
             return _encrypted(stream, {"FailedRecordCount": 0, "Records": results})
-        return await self._put_throttled(stream, messages, sizes, params)
+        return await self._put_throttled(stream, messages, sizes)
 
     async def _put_throttled(
-        self, stream: Located, messages: Sequence[Message], sizes: Sequence[int], params: Params
+        self, stream: Located, messages: Sequence[Message], sizes: Sequence[int]
     ) -> Params:
         assert self._throttle is not None
         results: list[Params] = [{} for _ in messages]
@@ -103,17 +107,13 @@ class Writing:
                 continue
             error = rate_exceeded(shard_name(shard), stream.name, stream.account)
             results[index] = {"ErrorCode": error.code, "ErrorMessage": error.message}
-        written = await self._append(stream, [messages[index] for index in taken], params)
+        written = await self._append(stream, [messages[index] for index in taken])
         for index, result in zip(taken, written, strict=True):
             results[index] = result
         failed = len(messages) - len(taken)
         return _encrypted(stream, {"FailedRecordCount": failed, "Records": results})
 
-    async def _append(
-        self, stream: Located, messages: Sequence[Message], params: Params
-    ) -> list[Params]:
-        if params.get("DryRun"):
-            raise dry_run()
+    async def _append(self, stream: Located, messages: Sequence[Message]) -> list[Params]:
         if not messages:
             return []
         await stream.session.ready()

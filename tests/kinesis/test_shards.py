@@ -203,6 +203,18 @@ def test_a_filter_is_kept_over_pages(kinesis: Any, name: str) -> None:
     assert found == ["1", "2", "3"]
 
 
+def test_a_list_may_name_the_time_of_creation(kinesis: Any, stream: str) -> None:
+    description = kinesis.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]
+    created, arn = description["StreamCreationTimestamp"], description["StreamARN"]
+    other = datetime.fromtimestamp(1_500_000_000, UTC)
+    assert kinesis.list_shards(StreamName=stream, StreamCreationTimestamp=created)["Shards"]
+    kinesis.list_stream_consumers(StreamARN=arn, StreamCreationTimestamp=created)
+    with refused("InvalidArgumentException"):
+        kinesis.list_shards(StreamName=stream, StreamCreationTimestamp=other)
+    with refused("InvalidArgumentException"):
+        kinesis.list_stream_consumers(StreamARN=arn, StreamCreationTimestamp=other)
+
+
 def test_filters(special_hub: Callable[..., KinesisHub]) -> None:
     hub = special_hub()
     client = hub.client()
