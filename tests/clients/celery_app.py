@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery, Task  # type: ignore[import-untyped]
 
 
 def make_app(folder: Path) -> Celery:

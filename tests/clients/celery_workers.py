@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from celery import Celery
+from celery import Celery  # type: ignore[import-untyped]
 
 from .celery_app import make_app
 from .programs import Running, running
@@ -33,7 +33,6 @@ def worker(
     with running(command) as process, app:
         process.until(" ready.")
         yield app, process
-        app.pool.force_close_all()
         if not dies:
             process.process.terminate()
             assert process.wait() == 0

@@ -1,6 +1,7 @@
 """A hub process that serves every protocol, and the programs that talk to it."""
 
 from collections.abc import Iterator
+from importlib import import_module
 from uuid import uuid4
 
 import pytest
@@ -27,6 +28,13 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
     with HubProcess(tmp_path_factory.mktemp("hub"), CONFIG) as process:
         yield process
         assert process.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def celery_connections(hub: HubProcess) -> Iterator[None]:
+    """Close at the end what Celery's applications share, so that the hub need not wait for it."""
+    yield
+    import_module("kombu.pools").reset()
 
 
 @pytest.fixture

@@ -66,13 +66,13 @@ def test_prefetch(tell: Any) -> None:
 
 
 def test_errors(tell: Any) -> None:
+    inequivalent = (
+        "PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'N' in vhost '/': "
+        "received 'false' but current is 'true'"
+    )
     assert tell("errors") == {
         "missing": [404, "NOT_FOUND - no queue 'N-none' in vhost '/'"],
-        "inequivalent": [
-            406,
-            "PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'N' in vhost '/': "
-            "received 'false' but current is 'true'",
-        ],
+        "inequivalent": [406, inequivalent],
         "tag": [406, "PRECONDITION_FAILED - unknown delivery tag 99"],
         "name": [
             403,

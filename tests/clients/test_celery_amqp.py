@@ -1,19 +1,22 @@
 """kombu and Celery over AMQP by its address alone."""
 
-import datetime
+import datetime as dt
 import signal
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import kombu
 import pytest
-from celery import Celery, chain, chord, group
+from celery import Celery, chain, chord, group  # type: ignore[import-untyped]
 
 from hubbub.testing import HubProcess
 
 from .celery_workers import worker
 from .programs import WAIT
+
+kombu: Any = import_module("kombu")  # its types are partial
+pytestmark = pytest.mark.usefixtures("celery_connections")
 
 
 def url(hub: HubProcess) -> str:
@@ -32,7 +35,9 @@ def settings_for(hub: HubProcess, folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def app(hub: HubProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Celery]:
+def app(
+    hub: HubProcess, celery_connections: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Celery]:
     """An application whose results come by rpc://, with a worker of two processes."""
     folder = tmp_path_factory.mktemp("rpc")
     with worker(folder, settings_for(hub, folder), "--concurrency=2", "-E") as (app, _):
@@ -65,10 +70,10 @@ def test_retries(app: Celery) -> None:
 
 
 def test_eta_and_expiry(app: Celery) -> None:
-    due = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=1)
+    due = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1)
     result = send(app, "add", 1, 2, eta=due)
     assert result.get(timeout=WAIT) == 3
-    assert datetime.datetime.now(datetime.UTC) >= due
+    assert dt.datetime.now(dt.UTC) >= due
 
 
 def test_chain_and_group(app: Celery) -> None:
@@ -145,7 +150,7 @@ def test_kombu(hub: HubProcess, name: str) -> None:
     ]
     received: list[tuple[str, Any, dict[str, Any]]] = []
 
-    def take(body: Any, message: kombu.Message) -> None:
+    def take(body: Any, message: Any) -> None:
         received.append((message.delivery_info["routing_key"], body, message.headers))
         if message.delivery_info["redelivered"]:
             message.ack()

@@ -1,18 +1,20 @@
 """kombu's and Celery's transport for SQS by its address alone."""
 
-import datetime
+import datetime as dt
 from collections.abc import Iterator
-from pathlib import Path
+from importlib import import_module
 from typing import Any
 
-import kombu
 import pytest
-from celery import Celery, chain, chord, group
+from celery import Celery, chain, chord, group  # type: ignore[import-untyped]
 
 from hubbub.testing import HubProcess
 
 from .celery_workers import worker
 from .programs import WAIT
+
+kombu: Any = import_module("kombu")  # its types are partial
+pytestmark = pytest.mark.usefixtures("celery_connections")
 
 
 def transport(hub: HubProcess) -> dict[str, Any]:
@@ -25,7 +27,9 @@ def transport(hub: HubProcess) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def app(hub: HubProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Celery]:
+def app(
+    hub: HubProcess, celery_connections: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Celery]:
     """An application with a worker."""
     folder = tmp_path_factory.mktemp("celery")
     results = folder / "results"
@@ -61,10 +65,10 @@ def test_retries(app: Celery) -> None:
 
 
 def test_eta(app: Celery) -> None:
-    due = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=1)
+    due = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1)
     result = send(app, "add", 1, 2, eta=due)
     assert result.get(timeout=WAIT) == 3
-    assert result.date_done.replace(tzinfo=datetime.UTC) >= due
+    assert result.date_done.replace(tzinfo=dt.UTC) >= due
 
 
 def test_canvas(app: Celery) -> None:
