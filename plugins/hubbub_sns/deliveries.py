@@ -139,9 +139,10 @@ class Deliveries:
                     await trio.sleep(1 / rate)
 
     def _plan(self, subscription: Subscription) -> Plan:
-        topic = self._store.topics[subscription.topic]
+        topic = self._store.topics.get(subscription.topic)
         return make_plan(
-            topic.attributes.get("DeliveryPolicy", ""),
+            # A topic may be deleted while a delivery is under way.
+            "" if topic is None else topic.attributes.get("DeliveryPolicy", ""),
             subscription.attributes.get("DeliveryPolicy", ""),
         )
 

@@ -29,6 +29,17 @@ class Receiver:
         self.url = url
         self.calls: queue.Queue[Call] = queue.Queue()
         self.answers: queue.Queue[int] = queue.Queue()
+        self.free = threading.Event()
+        self.free.set()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Answer nothing while the context is open."""
+        self.free.clear()
+        try:
+            yield
+        finally:
+            self.free.set()
 
     def get(self, timeout: float = 10) -> Call:
         return self.calls.get(timeout=timeout)
@@ -43,6 +54,7 @@ def receive(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             headers = {name.lower(): value for name, value in self.headers.items()}
             receiver.calls.put(Call(headers, body, self.path))
+            receiver.free.wait(10)
             status = 200 if receiver.answers.empty() else receiver.answers.get()
             self.send_response(status)
             self.send_header("Content-Length", "0")

@@ -223,6 +223,22 @@ def test_many_messages_all_arrive(
     assert {receiver.get().body for _ in range(50)} == {str(n) for n in range(50)}
 
 
+def test_a_topic_may_be_deleted_while_a_delivery_is_under_way(
+    sns: "SNSClient", hub: SnsHub, topic: str, receiver: Receiver, confirmed: Make
+) -> None:
+    confirmed()
+    receiver.answers.put(503)
+    with receiver.held():
+        sns.publish(TopicArn=topic, Message="x")
+        receiver.get()
+        sns.delete_topic(TopicArn=topic)
+    other = sns.create_topic(Name=f"{topic.rpartition(':')[2]}-next")["TopicArn"]
+    sns.subscribe(TopicArn=other, Protocol="http", Endpoint=receiver.url)
+    assert receiver.get().json["TopicArn"] == other
+    metrics = visit(f"{hub.served.endpoint('admin').url}/metrics")
+    assert 'hubbub_plugin_failures_total{plugin="sns"} 0.0' in metrics
+
+
 VALIDATE = """
 const Validator = require('sns-validator');
 const fs = require('fs');
