@@ -1,5 +1,6 @@
 """GetShardIterator and GetRecords."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from hubbub import Message, NoSuchShardError, Position, ReadResult
@@ -22,6 +23,23 @@ from hubbub_kinesis.throttling import Throttle
 
 MAX_RECORDS = 10_000
 MAX_BYTES = 10 * 2**20
+
+_LOST = {
+    "headers": "headers",
+    "content_type": "content type",
+    "content_encoding": "content encoding",
+    "correlation_id": "correlation id",
+    "reply_to": "reply to",
+    "message_id": "message id",
+    "type": "type",
+    "app_id": "app id",
+    "user_id": "user id",
+    "timestamp": "timestamp",
+    "expires_at": "expiry",
+    "priority": "priority",
+    "dedup_id": "deduplication id",
+}
+"""Fields that a record has no place for, and what their loss is called."""
 
 
 class Reading:
