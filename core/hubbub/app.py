@@ -10,6 +10,7 @@ from typing import Any
 
 import trio
 
+from .acknowledger import Acknowledger
 from .auth import Authority, Credentials, Principal
 from .builtin import builtin_plugins
 from .bus import Bus
@@ -57,6 +58,8 @@ class Hub:
         self.clock = clock or SystemClock()
         self.log = make_logger(self.config.log) if log is None else log
         self.flusher = Flusher()
+        self.acknowledger = Acknowledger(self.log)
+        """Calls back when commits are kept: for connections that must not wait."""
         self.shutdown = Shutdown()
         self.manager = PluginManager(
             enable=self.config.plugins.enable,
@@ -174,6 +177,7 @@ class Hub:
         async with trio.open_nursery() as services:
             await services.start(self.flusher.run)
             services.start_soon(self.authority.run)
+            services.start_soon(self.acknowledger.run)
             self.engine.hold()
             async with self.engine.running():
                 await self.bus.load()

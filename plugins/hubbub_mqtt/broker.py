@@ -25,7 +25,6 @@ from hubbub import (
     queue_address,
 )
 
-from .acknowledger import Acknowledger
 from .delivery import Styles
 from .filters import Granted
 from .filters import Kind as FilterKind
@@ -80,7 +79,6 @@ class Broker:
         self.styles = Styles()
         self.templates = {version: Templates(version) for version in Version}
         self.stats = BrokerStats()
-        self.acknowledger = Acknowledger(hub.log)
         self.sessions = Sessions(self)
         self.groups = Groups(self)
         self.connections: set[Connection] = set()
@@ -148,7 +146,6 @@ class Broker:
         """Serve the connections until cancelled."""
         try:
             async with trio.open_nursery() as self._nursery:
-                self._nursery.start_soon(self.acknowledger.run)
                 self._nursery.start_soon(self.sessions.run)
                 self._nursery.start_soon(self.sys_topics.run, self.bus(DEFAULT_REALM))
                 task_status.started()

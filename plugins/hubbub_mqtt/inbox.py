@@ -190,7 +190,7 @@ class Inbox:
             return
         self._pending += 1
         link = self._link
-        link.broker.acknowledger.add(commit or link.bus.commit(), partial(self._kept, answer))
+        link.broker.hub.acknowledger.add(commit or link.bus.commit(), partial(self._kept, answer))
 
     def _kept(self, answer: partial[None], error: HubbubError | None) -> None:
         self._pending -= 1

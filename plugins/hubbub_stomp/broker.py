@@ -26,7 +26,6 @@ from .decode import Limits
 from .frames import Version
 from .mapping import Lossy, destination_line
 from .protocol import ServerSettings
-from .receipts import Acknowledger
 from .settings import StompSettings
 
 if TYPE_CHECKING:
@@ -54,7 +53,6 @@ class Broker:
             transaction_frames=settings.max_transaction_frames,
             transaction_bytes=settings.max_transaction_bytes,
         )
-        self.acknowledger = Acknowledger(hub.log)
         self.connections: set[Connection] = set()
         self.now = hub.clock.now
         """The wall clock, in milliseconds since the epoch."""
@@ -100,11 +98,11 @@ class Broker:
     # running
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve the connections until cancelled."""
+        """Run what connections start, until cancelled."""
         try:
             async with trio.open_nursery() as self._nursery:
-                self._nursery.start_soon(self.acknowledger.run)
                 task_status.started()
+                await trio.sleep_forever()
         finally:
             self._nursery = None
 

@@ -392,7 +392,7 @@ class Connection:
             return
         assert self._bus is not None
         self._unconfirmed += 1
-        self._broker.acknowledger.add(commit or self._bus.commit(), partial(self._kept, data))
+        self._broker.hub.acknowledger.add(commit or self._bus.commit(), partial(self._kept, data))
 
     def _kept(self, data: bytes, error: HubbubError | None) -> None:
         self._unconfirmed -= 1

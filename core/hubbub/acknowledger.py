@@ -1,4 +1,4 @@
-"""Answers that wait until what they confirm is kept: one task for all connections.
+"""Answers that wait until what they confirm is kept: one task for all connections of a hub.
 
 Clients whose messages are in the same batch of the store share its commit, so one wait serves them
 all. Commits are kept in the order in which they were made, and so are the answers.
@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 
 import trio
 
-from hubbub import Commit, HubbubError
+from .engine.contract import Commit
+from .errors import HubbubError
 
 Finish: TypeAlias = Callable[[HubbubError | None], None]
 """Called once the commit is kept, or with the error if it could not be."""
