@@ -7,7 +7,7 @@ from typing import Final
 
 from hubbub import Batch, Message
 
-from .mapping import Lossy, fields_of, is_bare
+from .mapping import Lossy, count_losses, fields_of, is_bare
 from .packets import Version
 from .properties import Place, Properties, encode_property_fields
 from .wire import encode_varint
@@ -102,6 +102,8 @@ def encode_messages(
                 pieces += (head, payload)
                 largest = max(largest, len(head) + len(payload))
                 continue
+        else:
+            count_losses(message, lossy)
         size = len(payload)
         cached = headers.get(size)
         if cached is None or retain:

@@ -40,6 +40,23 @@ _NUMBERS: Final = {
     "hubbub.delay": ("delay", 1 << 53),
 }
 """The same for numbers, with what they must be below."""
+_LOST_BEFORE_V5: Final = {
+    "headers": "headers",
+    "content_type": "content type",
+    "content_encoding": "content encoding",
+    "correlation_id": "correlation id",
+    "reply_to": "reply to",
+    "message_id": "message id",
+    "type": "type",
+    "app_id": "app id",
+    "user_id": "user id",
+    "timestamp": "timestamp",
+    "expires_at": "expiry",
+    "priority": "priority",
+    "group": "group",
+    "dedup_id": "deduplication id",
+}
+"""Fields that clients of versions without properties don't get, and what their loss is called."""
 _WIRE: Final = PROTOCOLS[Version.V5]
 _LONGEST: Final = 0xFFFF
 _CACHED: Final = 256
@@ -147,6 +164,7 @@ def template_of(
 ) -> PublishTemplate:
     """Make a message ready for the subscribers of one version, at this moment."""
     if version is not Version.V5:
+        count_losses(message, lossy)
         return PublishTemplate.of_fields(topic, message.body, b"", version)
     return PublishTemplate.of_fields(topic, message.body, fields_of(message, now, lossy), version)
 
@@ -168,6 +186,15 @@ class Templates:
                     self._templates.clear()
                 self._templates[message.id] = template
         return template
+
+
+def count_losses(message: Message, lossy: Lossy) -> None:
+    """Count what a message says that versions without properties can't."""
+    if message.expires_at is None and is_bare(message):
+        return
+    for field, name in _LOST_BEFORE_V5.items():
+        if getattr(message, field):
+            lossy(name)
 
 
 def fields_of(message: Message, now: int, lossy: Lossy) -> bytes:

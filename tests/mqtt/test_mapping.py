@@ -159,3 +159,18 @@ def test_expiry_counts_down_and_never_below_nothing() -> None:
     assert b"\x02\0\0\0\0" in late.encode(0)
     longest = sent(message_expiry_interval=0xFFFF_FFFF)
     assert delivered(longest).message_expiry_interval == 0xFFFF_FFFF
+
+
+def test_clients_before_5_get_topic_and_body_and_the_rest_is_counted() -> None:
+    lossy: list[str] = []
+    bare = message_of(Publish("t", b"x", 1), NOW)
+    assert template_of(bare, "t", Version.V311, NOW, lossy.append).encode(0) == b"\x30\x04\0\x01tx"
+    assert lossy == []
+    message = sent(
+        content_type="a",
+        message_expiry_interval=1,
+        user_properties=(("k", "v"), ("l", "w"), ("hubbub.priority", "3"), ("hubbub.group", "g")),
+    )
+    same = template_of(message, "t", Version.V31, NOW, lossy.append).encode(0)
+    assert same == b"\x30\x04\0\x01tx"
+    assert sorted(lossy) == ["content type", "expiry", "group", "headers", "priority"]
