@@ -5,9 +5,8 @@ import smtplib
 from email.headerregistry import Address
 from enum import Enum
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import httpx
 import trio
 
 from hubbub import Message
@@ -19,6 +18,9 @@ from hubbub_sns.mobile import Mobile
 from hubbub_sns.outbox import Outbox
 from hubbub_sns.records import Subscription, Topic
 from hubbub_sns.settings import SmtpSettings, SnsSettings
+
+if TYPE_CHECKING:
+    import httpx
 
 USER_AGENT = "Amazon Simple Notification Service Agent"
 MAX_ANSWER = 65_536
@@ -55,13 +57,23 @@ class Senders:
         self._envelopes = envelopes
         self._mobile = mobile
         self._outbox = outbox
-        self._client = httpx.AsyncClient(
-            timeout=settings.delivery_timeout, follow_redirects=False, trust_env=False
-        )
+        self._opened: httpx.AsyncClient | None = None
+
+    @property
+    def _client(self) -> "httpx.AsyncClient":
+        """The HTTP client, made when the first delivery needs it: httpx takes 0.1 s to import."""
+        if self._opened is None:
+            import httpx  # noqa: PLC0415
+
+            self._opened = httpx.AsyncClient(
+                timeout=self._settings.delivery_timeout, follow_redirects=False, trust_env=False
+            )
+        return self._opened
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        if self._opened is not None:
+            await self._opened.aclose()
 
     async def send(self, topic: Topic, subscription: Subscription, message: Message) -> Outcome:
         """Deliver a message once. What an endpoint does wrong is in the outcome, not raised."""
@@ -82,7 +94,7 @@ class Senders:
                     return await self._device(subscription, message)
                 case _:
                     return Outcome(Verdict.NEVER, f"no sender for {subscription.protocol}")
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, smtplib.SMTPException) as error:
+        except (OSError, smtplib.SMTPException) as error:
             return Outcome(Verdict.AGAIN, f"{type(error).__name__}: {error}")
         return _TAKEN
 
@@ -116,15 +128,21 @@ class Senders:
         return await self._post(subscription.endpoint, headers, body)
 
     async def _post(self, url: str, headers: dict[str, str], body: bytes) -> Outcome:
+        import httpx  # noqa: PLC0415 - as for the client
+
         headers |= {"User-Agent": USER_AGENT, "Accept-Encoding": "gzip,deflate"}
-        with trio.move_on_after(self._settings.delivery_timeout) as scope:
-            async with self._client.stream("POST", url, headers=headers, content=body) as answer:
-                size = 0
-                async for part in answer.aiter_raw():
-                    size += len(part)
-                    if size > MAX_ANSWER:
-                        break
-                return judge(answer.status_code)
+        client = self._client
+        try:
+            with trio.move_on_after(self._settings.delivery_timeout) as scope:
+                async with client.stream("POST", url, headers=headers, content=body) as answer:
+                    size = 0
+                    async for part in answer.aiter_raw():
+                        size += len(part)
+                        if size > MAX_ANSWER:
+                            break
+                    return judge(answer.status_code)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return Outcome(Verdict.AGAIN, f"{type(error).__name__}: {error}")
         assert scope.cancelled_caught
         return Outcome(Verdict.AGAIN, "the endpoint did not answer in time")
 
