@@ -57,6 +57,11 @@ DEAD_TOPIC: Final = "$amqp/dead/"
 RESERVED: Final = "$"
 """Names of queues that start so belong to the server, to other protocols, or are addresses."""
 
+_GROUP: Final = "hubbub.group"
+_DEDUPLICATION_ID: Final = "hubbub.deduplication-id"
+_FIELDS: Final = {_GROUP: "group", _DEDUPLICATION_ID: "dedup_id"}
+"""Fields of a message that have no property: headers with reserved names."""
+
 Lossy: TypeAlias = Callable[[str], None]
 """Counts a field that could not be carried."""
 
@@ -190,11 +195,16 @@ def make_template(exchange: str, key: str, raw: bytes, address: str, scope: str 
     ttl, bad = _ttl(properties.expiration)
     delay = headers.get("x-delay")
     priority = properties.priority or 0
+    fields = {name: value for name in _FIELDS if isinstance(value := headers.get(name), str)}
     return Template(
         Message(
             address=address,
             body=b"",
-            headers={name: _header(value) for name, value in headers.items() if name != "BCC"},
+            headers={
+                name: _header(value)
+                for name, value in headers.items()
+                if name != "BCC" and name not in fields
+            },
             content_type=properties.content_type,
             content_encoding=properties.content_encoding,
             correlation_id=properties.correlation_id,
@@ -206,6 +216,8 @@ def make_template(exchange: str, key: str, raw: bytes, address: str, scope: str 
             timestamp=None if properties.timestamp is None else properties.timestamp * 1000,
             priority=priority,
             durable=properties.delivery_mode == 2,
+            group=fields.get(_GROUP),
+            dedup_id=fields.get(_DEDUPLICATION_ID),
             scope=scope,
             wire=Wire(PROTOCOL, encode_short_string(exchange) + encode_short_string(key) + raw),
         ),
@@ -371,8 +383,9 @@ def _properties(message: Message, now: int, lossy: Lossy) -> Properties:
             lossy("header")
             continue
         headers[name] = _field(value, lossy)
-    if message.group is not None:
-        headers.setdefault("group", message.group)
+    for name, field in _FIELDS.items():
+        if (text := getattr(message, field)) is not None:
+            headers[name] = text
     correlation = message.correlation_id
     if isinstance(correlation, bytes):
         try:

@@ -631,7 +631,7 @@ def test_what_comes_by_other_protocols(served: ServedHub, channel: Any, name: st
         "amq.topic", f"{name}.v1%2E2.x", b"hello",
     )  # fmt: skip
     assert properties.headers == {
-        "n": 1, "huge": str(2**70), "correlation-id": b"\xff", "group": "g",
+        "n": 1, "huge": str(2**70), "correlation-id": b"\xff", "hubbub.group": "g",
     }  # fmt: skip
     assert (properties.reply_to, properties.timestamp, properties.delivery_mode) == (
         "$topic/a/b", 1, 1,
