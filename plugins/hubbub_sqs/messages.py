@@ -38,6 +38,8 @@ TRACE = "AWSTraceHeader"
 FIELD = "hubbub."
 BODY_ENCODING = "hubbub.body-encoding"
 TOPIC = "hubbub.topic"
+DEDUPLICATION_ID = "hubbub.deduplication-id"
+"""Of messages in standard queues; FIFO queues have `MessageDeduplicationId`."""
 
 _GROUP = re.compile(r"[!-~]{1,128}")
 _120_BITS = (1 << 120) - 1
@@ -53,6 +55,7 @@ _TEXT_FIELDS = {
     "hubbub.type": "type",
     "hubbub.app-id": "app_id",
     "hubbub.user-id": "user_id",
+    DEDUPLICATION_ID: "dedup_id",
 }
 _NUMBER_FIELDS = {
     "hubbub.timestamp": "timestamp",
@@ -388,7 +391,7 @@ def _fields(
     found: list[tuple[str, HeaderValue]] = []
     for name, field in _TEXT_FIELDS.items():
         value: Any = getattr(message, field)
-        if value is not None:
+        if value is not None and not (receiver.fifo and name == DEDUPLICATION_ID):
             found.append((name, value))
     if message.reply_to is not None:
         note = notes.get(_REPLY_TO)
