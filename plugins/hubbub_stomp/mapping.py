@@ -29,7 +29,7 @@ _SECONDS_BELOW: Final = 100_000_000_000
 _FIELDS: Final = frozenset(
     {"content-type", "content-encoding", "correlation-id", "reply-to", "type", "app-id", "user-id",
      "amqp-message-id", "timestamp", "priority", "persistent", "expires", "expiration",
-     "JMSXGroupID", "AMQ_SCHEDULED_DELAY"}
+     "JMSXGroupID", "AMQ_SCHEDULED_DELAY", "hubbub.deduplication-id"}
 )  # fmt: skip
 """Headers that are fields of a message."""
 
@@ -108,6 +108,7 @@ class Outgoing:
             priority=min(_number(headers, "priority") or 0, 255),
             durable=headers.get("persistent") == "true",
             group=headers.get("JMSXGroupID"),
+            dedup_id=headers.get("hubbub.deduplication-id"),
             wire=Wire(_WIRE, lines),
         )
         # What `copy.copy` ends in; asked for directly it takes half the time.
@@ -207,6 +208,7 @@ def _headers(message: Message, lossy: Lossy) -> list[tuple[str, str]]:
         ("persistent", "true" if message.durable else None),
         ("expires", message.expires_at),
         ("JMSXGroupID", message.group),
+        ("hubbub.deduplication-id", message.dedup_id),
     ):
         if value is not None:
             headers.append((name, str(value)))
