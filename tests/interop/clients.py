@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import botocore.config
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -42,7 +42,13 @@ class MqttClient:
     """A paho client: what it receives comes out of a queue; it acknowledges when told to."""
 
     def __init__(
-        self, hub: HubProcess, name: str, *, clean: bool = True, manual: bool = False
+        self,
+        hub: HubProcess,
+        name: str,
+        *,
+        clean: bool = True,
+        manual: bool = False,
+        version: MQTTProtocolVersion = paho.MQTTv5,
     ) -> None:
         self.messages: queue.Queue[paho.MQTTMessage] = queue.Queue()
         self._acknowledged: queue.Queue[tuple[int, Any]] = queue.Queue()
@@ -50,7 +56,7 @@ class MqttClient:
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id=name,
-            protocol=paho.MQTTv5,
+            protocol=version,
             manual_ack=manual,
         )
         self._client.max_inflight_messages_set(1000)
@@ -61,18 +67,25 @@ class MqttClient:
         self._client.on_connect = lambda *event: self._events.put(event)
         self._client.on_subscribe = lambda *event: self._events.put(event)
         self._client.on_unsubscribe = lambda *event: self._events.put(event)
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = 0 if clean else 3600
-        self._client.connect(
-            "127.0.0.1", hub.port("MQTT"), clean_start=clean, properties=properties
-        )
+        self._v5 = version == paho.MQTTv5
+        if self._v5:
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            properties.SessionExpiryInterval = 0 if clean else 3600
+            self._client.connect(
+                "127.0.0.1", hub.port("MQTT"), clean_start=clean, properties=properties
+            )
+        else:
+            self._client.connect("127.0.0.1", hub.port("MQTT"))
         self._client.loop_start()
         _, _, self.flags, reason, _ = self._events.get(timeout=WAIT)
         assert not reason.is_failure, reason
 
     def subscribe(self, pattern: str, qos: int = 1) -> None:
         """Subscribe, and wait for the answer."""
-        self._client.subscribe(pattern, options=SubscribeOptions(qos=qos))
+        if self._v5:
+            self._client.subscribe(pattern, options=SubscribeOptions(qos=qos))
+        else:
+            self._client.subscribe(pattern, qos)
         _, _, _, (reason,), _ = self._events.get(timeout=WAIT)
         assert not reason.is_failure, reason
 
@@ -80,7 +93,9 @@ class MqttClient:
         self, topic: str, body: bytes, qos: int = 1, *, retain: bool = False, **fields: Any
     ) -> Any:
         """Publish, and return the reason code of the confirmation."""
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        properties = None
+        if self._v5:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         for name, value in fields.items():
             setattr(properties, name, value)
         mid = self._client.publish(topic, body, qos, retain, properties).mid
