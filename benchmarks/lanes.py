@@ -117,6 +117,8 @@ def _measure_rate(load: str, options: Mapping[str, float]) -> Callable[[Target, 
             deadline=SETUP_DEADLINE + settings.warm + settings.seconds,
             on_mark=meter.mark,
         )
+        if not figures["messages"]:
+            raise BenchmarkError("not a single message arrived")
         seconds, cpu = meter.spent("time"), meter.spent("server")
         client = meter.spent("client")
         return figures | {
