@@ -138,9 +138,11 @@ class MqttClient:
 
 
 @contextlib.contextmanager
-def mqtt(hub: HubProcess, name: str, **options: bool) -> Iterator[MqttClient]:
+def mqtt(
+    hub: HubProcess, name: str, *, clean: bool = True, manual: bool = False
+) -> Iterator[MqttClient]:
     """A client that is connected inside the context."""
-    client = MqttClient(hub, name, **options)
+    client = MqttClient(hub, name, clean=clean, manual=manual)
     try:
         yield client
     finally:

@@ -88,14 +88,14 @@ class Peer(abc.ABC):
         """Publish, and wait for the confirmation."""
 
     @abc.abstractmethod
-    def _next(self, patience: float) -> Received | None:
+    def next(self, patience: float) -> Received | None:
         """The next message, None if there is none for so many seconds."""
 
     def receive(self, body: bytes) -> Received:
         """The message with this body; what a test that failed left behind is passed over."""
         deadline = time.monotonic() + WAIT
         while (patience := deadline - time.monotonic()) > 0:
-            found = self._next(patience)
+            found = self.next(patience)
             if found is not None and found.body == body:
                 return found
         raise TimeoutError(f"{self.column} has not received {body!r}")
@@ -169,6 +169,10 @@ class Sqs(Peer):
     def _listen(self, address: str) -> None:
         self.client.create_queue(QueueName=address.removeprefix("$queue/"))
 
+    def follow(self, address: str) -> None:
+        """Receive from a queue that exists."""
+        self._root = address
+
     def publish(
         self, address: str, body: bytes, places: Places = _NONE, headers: Headers = _NONE
     ) -> None:
@@ -181,7 +185,7 @@ class Sqs(Peer):
             **options,
         )
 
-    def _next(self, patience: float) -> Received | None:
+    def next(self, patience: float) -> Received | None:
         url = self._root.removeprefix("$queue/")
         answer = self.client.receive_message(
             QueueUrl=url, WaitTimeSeconds=max(1, min(20, int(patience))),
@@ -236,8 +240,8 @@ class Sns(Peer):
             TopicArn=self._topic(address), Message=text, MessageAttributes=attributes, **options
         )
 
-    def _next(self, patience: float) -> Received | None:
-        found = self._queue._next(patience)
+    def next(self, patience: float) -> Received | None:
+        found = self._queue.next(patience)
         if found is None:
             return None
         envelope = json.loads(found.body)
@@ -273,6 +277,11 @@ class Kinesis(Peer):
         self.client.get_waiter("stream_exists").wait(
             StreamName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 10}
         )
+        self.follow(address)
+
+    def follow(self, address: str) -> None:
+        """Read a stream that exists from its beginning."""
+        name = address.removeprefix("$stream/")
         (shard,) = self.client.list_shards(StreamName=name)["Shards"]
         self._iterator = self.client.get_shard_iterator(
             StreamName=name, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
@@ -286,7 +295,7 @@ class Kinesis(Peer):
         options = {"PartitionKey": "any", **places}
         self.client.put_record(StreamName=name, Data=body, **options)
 
-    def _next(self, patience: float) -> Received | None:
+    def next(self, patience: float) -> Received | None:
         if not self._records:
             answer = self.client.get_records(ShardIterator=self._iterator)
             self._iterator = answer["NextShardIterator"]
@@ -345,7 +354,7 @@ class Mqtt5(Peer):
         )
         assert not reason.is_failure, reason
 
-    def _next(self, patience: float) -> Received | None:
+    def next(self, patience: float) -> Received | None:
         try:
             message = self.client.messages.get(timeout=patience)
         except queue.Empty:
@@ -390,11 +399,11 @@ class Amqp(Peer):
 
     def __init__(self, hub: HubProcess) -> None:
         super().__init__(hub)
-        self._connection = amqp.Connection(
+        self.connection = amqp.Connection(
             f"127.0.0.1:{hub.port('AMQP')}", confirm_publish=True, connect_timeout=WAIT
         )
-        self._connection.connect()
-        self.channel = self._connection.channel()
+        self.connection.connect()
+        self.channel = self.connection.channel()
         self.channel.auto_decode = False
         self._messages: list[Any] = []
 
@@ -444,10 +453,10 @@ class Amqp(Peer):
         message = amqp.Message(body, application_headers=headers, **options)
         self.channel.basic_publish(message, exchange, key)
 
-    def _next(self, patience: float) -> Received | None:
+    def next(self, patience: float) -> Received | None:
         if not self._messages:
             try:
-                self._connection.drain_events(patience)
+                self.connection.drain_events(patience)
             except TimeoutError:
                 return None
         if not self._messages:
@@ -466,7 +475,7 @@ class Amqp(Peer):
         return Received(bytes(message.body or b""), places, headers)
 
     def close(self) -> None:
-        self._connection.close()
+        self.connection.close()
 
 
 class AmqpExchange(Amqp):
@@ -527,7 +536,8 @@ class Stomp(Peer):
             return f"/{address[1:]}"
         return "/topic/" + address.replace("/", ".")
 
-    def _confirmed(self, action: Callable[[str], None]) -> None:
+    def confirmed(self, action: Callable[[str], None]) -> None:
+        """Do what asks for a receipt, and wait for it."""
         self._receipts += 1
         receipt = f"r{self._receipts}"
         action(receipt)
@@ -543,7 +553,7 @@ class Stomp(Peer):
         else:
             destination = f"{self.destination(address)}{self._below}"
         options = {"x-stream-offset": "first"} if address.startswith("$stream/") else {}
-        self._confirmed(
+        self.confirmed(
             lambda receipt: self.connection.subscribe(
                 destination, id=destination, ack="auto", headers={"receipt": receipt, **options}
             )
@@ -556,13 +566,13 @@ class Stomp(Peer):
     ) -> None:
         lines = {name: str(value) for name, value in {**headers, **places}.items()}
         kind = lines.pop("content-type", None)
-        self._confirmed(
+        self.confirmed(
             lambda receipt: self.connection.send(
                 self.destination(address), body, kind, {"receipt": receipt, **lines}
             )
         )
 
-    def _next(self, patience: float) -> Received | None:
+    def next(self, patience: float) -> Received | None:
         try:
             frame = self._listener.messages.get(timeout=patience)
         except queue.Empty:

@@ -149,14 +149,14 @@ class World:
     """A hub, and its clients by what they do: each kind of peer sends and listens."""
 
     def __init__(self, hub: HubProcess) -> None:
-        self._hub = hub
+        self.hub = hub
         self._peers: dict[tuple[type[Peer], str], Peer] = {}
 
     def peer(self, kind: type[Peer], place: str) -> Peer:
         """The peer of a kind that listens to a queue, a topic or a stream of its own."""
         if (kind, place) not in self._peers:
             name = f"{place}-to-{kind.__name__.lower()}"
-            peer = self._peers[kind, place] = kind(self._hub)
+            peer = self._peers[kind, place] = kind(self.hub)
             if place == "stream":
                 self._make_stream(name, made=kind is Kinesis)
                 if kind not in NO_STREAM_READERS:
@@ -167,11 +167,11 @@ class World:
 
     def _make_stream(self, name: str, *, made: bool) -> None:
         if not made:
-            Kinesis(self._hub).listen(f"$stream/{name}")
+            Kinesis(self.hub).listen(f"$stream/{name}")
 
     def losses(self, protocol: str) -> dict[str, float]:
         """What a protocol has lost so far, by field."""
-        with urllib.request.urlopen(self._hub.url("Admin") + "/metrics") as answer:
+        with urllib.request.urlopen(self.hub.url("Admin") + "/metrics") as answer:
             text = answer.read().decode()
         return {
             sample.labels["field"]: sample.value
@@ -380,3 +380,151 @@ def test_headers(world: World, pair: Pair) -> None:
         elif "sample" in headers:
             wrong.append(f"{kind}: arrived, though the table calls it lost")
     assert not wrong, "\n".join(wrong)
+
+
+def test_headers_that_do_not_fit(world: World) -> None:
+    """The losses below the table of types: each is counted by the name that the page has."""
+    amqp, sqs = world.peer(Amqp, "queue"), world.peer(Sqs, "queue")
+    stomp, mqtt = world.peer(Stomp, "queue"), world.peer(Mqtt5, "queue")
+    for source, target, headers, arrived, loss in (
+        (amqp, sqs, {f"h{number}": 1 for number in range(12)}, 10, "eleventh attribute"),
+        (amqp, sqs, {"no spaces": "x", "fine": "x"}, 1, "attribute name"),
+        (amqp, sqs, {"bell": "\a", "fine": "x"}, 1, "attribute value"),
+        (amqp, mqtt, {"zero": "\0", "fine": "x"}, 1, "header"),
+        (stomp, amqp, {"n" * 256: "x", "fine": "x"}, 1, "header"),
+        (amqp, stomp, {"priority": "x", "message-id": "x"}, 0, "header name"),
+    ):
+        before = world.losses(target.meter).get(loss, 0)
+        body = fresh()
+        source.publish(target.inbox, body, headers=headers)
+        found = target.receive(body).headers
+        assert len(found.keys() & headers.keys()) - (loss == "header name") == arrived
+        assert world.losses(target.meter)[loss] - before == len(headers) - arrived
+
+
+# Rows with tests of their own
+
+
+def test_correlation_ids_of_bytes(world: World) -> None:
+    mqtt, data = world.peer(Mqtt5, "queue"), b"\xff\x00"
+
+    def cross(kind: type[Peer]) -> Received:
+        peer, body = world.peer(kind, "queue"), fresh()
+        mqtt.publish(peer.inbox, body, {"correlation data": data})
+        return peer.receive(body)
+
+    assert cross(Sqs).places["hubbub.correlation-id"] == data
+    assert cross(Amqp).places["header correlation-id"] == data
+    before = world.losses("stomp-1.2").get("correlation id type", 0)
+    assert base64.b64decode(cross(Stomp).places["correlation-id"]) == data
+    assert world.losses("stomp-1.2")["correlation id type"] == before + 1
+
+
+ADDRESS: dict[type[Peer], Callable[[str], str]] = {
+    Sns: lambda address: "arn:aws:sns:us-east-1:000000000000:" + address.partition("/")[0],
+    Mqtt5: str,
+    Mqtt3: str,
+    Amqp: lambda address: address.replace("/", "."),
+    Stomp: lambda address: "/topic/" + address.replace("/", "."),
+}
+
+
+@pytest.mark.parametrize("target", ADDRESS, ids=lambda kind: kind.column)
+def test_addresses(world: World, target: type[Peer]) -> None:
+    source, peer, body = world.peer(Mqtt5, "topic"), world.peer(target, "topic"), fresh()
+    source.publish(peer.inbox, body)
+    place = FIELDS["address"][peer.column].place
+    assert place is not None
+    assert peer.receive(body).places[place] == ADDRESS[target](peer.inbox)
+
+
+def test_scope(world: World) -> None:
+    """Exchanges have the scope in their own places, and see nothing of each other."""
+    named, plain = world.peer(AmqpExchange, "topic"), world.peer(Amqp, "topic")
+    stomp = world.peer(StompExchange, "topic")
+    body = fresh()
+    named.publish(stomp.inbox, body)
+    assert stomp.receive(body).places["destination"] == "/exchange/topic-to-stompexchange/x"
+    body = fresh()
+    stomp.publish(named.inbox, body)
+    places = named.receive(body).places
+    assert (places["exchange"], places["routing key"]) == ("topic-to-amqpexchange", "x")
+    strange, body = fresh(), fresh()
+    named.publish(plain.inbox, strange)
+    world.peer(Mqtt5, "topic").publish(plain.inbox, body)
+    found = plain.next(10)
+    assert found is not None
+    assert (found.body, found.places["exchange"]) == (body, "amq.topic")
+
+
+@pytest.mark.parametrize("source", [Mqtt5, Mqtt3], ids=lambda kind: kind.column)
+@pytest.mark.parametrize("target", [Mqtt5, Mqtt3], ids=lambda kind: kind.column)
+def test_qos(world: World, source: type[Peer], target: type[Peer]) -> None:
+    sender, peer = world.peer(source, "topic"), world.peer(target, "topic")
+    for qos in range(3):
+        body = fresh()
+        sender.publish(peer.inbox, body, {"QoS": qos})
+        assert peer.receive(body).places["QoS"] == qos
+
+
+def test_retained_messages(world: World) -> None:
+    """What MQTT retains is there for who comes later, with all its fields."""
+    topic = f"retained-{next(_numbers)}"
+    world.peer(Mqtt3, "topic").publish(f"{topic}/x", b"kept", {"RETAIN": True})
+    for kind in (Mqtt5, Mqtt3):
+        late = kind(world.hub)
+        late.listen(topic)
+        assert late.receive(b"kept").places["RETAIN"]
+        late.close()
+
+
+def test_delays(world: World) -> None:
+    """Whoever may delay does; MQTT 5 is told of it."""
+    target = world.peer(Mqtt5, "queue")
+    for kind, milliseconds in ((Sqs, 1000), (Mqtt5, 200), (Stomp, 200)):
+        source, body = world.peer(kind, "queue"), fresh()
+        cell = FIELDS["delay"][source.column]
+        assert cell.place is not None
+        start = time.monotonic()
+        value = milliseconds // 1000 if cell.spelling == "in seconds" else milliseconds
+        source.publish(target.inbox, body, {cell.place: value})
+        found = target.receive(body)
+        assert time.monotonic() - start >= milliseconds / 1000
+        assert found.places["hubbub.delay"] == str(milliseconds)
+
+
+def test_what_the_hub_tells_aws_clients(world: World) -> None:
+    """Ids, times and clients, whoever published."""
+    begin = now() - 1
+    sqs, sns, kinesis = (
+        world.peer(Sqs, "queue"), world.peer(Sns, "topic"), world.peer(Kinesis, "stream"),
+    )  # fmt: skip
+    for peer in (sqs, sns, kinesis):
+        body = fresh()
+        world.peer(Mqtt5, "queue").publish(peer.inbox, body)
+        places = peer.receive(body).places
+        for field in ("id", "published", "client", "prior_receives"):
+            cell = FIELDS[field][peer.column]
+            assert cell.place is None or places[cell.place]
+        if peer is sqs:
+            assert begin <= int(places["SentTimestamp"]) <= now()
+            assert places["ApproximateReceiveCount"] == "1"
+            assert places["SenderId"].startswith("peer-")
+
+
+def test_a_fifo_queue_keeps_group_and_deduplication_id(world: World) -> None:
+    sqs, name = Sqs(world.hub), f"orders-{next(_numbers)}.fifo"
+    sqs.client.create_queue(QueueName=name, Attributes={"FifoQueue": "true"})
+    sqs.follow(f"$queue/{name}")
+    for kind in (Mqtt5, Amqp, Stomp):
+        source = world.peer(kind, "queue")
+        row = {field: FIELDS[field][source.column].place for field in ("group", "dedup_id")}
+        places = {row["group"]: "g", row["dedup_id"]: source.column.replace(" ", "-")}
+        first = fresh()
+        source.publish(f"$queue/{name}", first, places)  # type: ignore[arg-type]
+        source.publish(f"$queue/{name}", fresh(), places)  # type: ignore[arg-type]
+        found = sqs.next(10)
+        assert found is not None
+        assert (found.body, found.places["MessageGroupId"]) == (first, "g")
+        assert found.places["MessageDeduplicationId"] == source.column.replace(" ", "-")
+    sqs.close()
