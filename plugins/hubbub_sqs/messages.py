@@ -63,6 +63,8 @@ _NUMBER_FIELDS = {
     "hubbub.priority": "priority",
 }
 _REPLY_TO = "hubbub.reply-to"
+_OWNED = frozenset({BODY_ENCODING, TOPIC})
+"""What only the hub says to receivers; a header of that name would deceive them."""
 
 
 class Properties(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
@@ -368,7 +370,7 @@ def _message_attributes(
         if len(found) >= MAX_ATTRIBUTES:
             lossy("eleventh attribute")
             continue
-        if not is_name(name):
+        if not is_name(name) or name in _OWNED:
             lossy("attribute name")
             continue
         note = notes.get(name)
