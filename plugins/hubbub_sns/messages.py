@@ -33,7 +33,8 @@ WIRE = "sqs"
 """Marks what SQS and SNS clients sent: both have the same attributes."""
 MAX_MESSAGE = 262_144
 BODY_ENCODING = "hubbub.body-encoding"
-TOPIC = "hubbub.topic"
+_OWNED = frozenset({BODY_ENCODING, "hubbub.topic"})
+"""What only the hub says to receivers; a header of that name would deceive them."""
 
 _FIRST_SEQUENCE = 10**19
 """Sequence numbers have 20 digits."""
@@ -329,7 +330,7 @@ def content_of(message: Message, protocol: str) -> Content:
                 lost.append("binary body")
         text = plain
     for name, header in message.headers.items():
-        if not is_name(name):
+        if not is_name(name) or name in _OWNED:
             lost.append("attribute name")
             continue
         note = properties.notes.get(name)
