@@ -34,6 +34,8 @@ from .worker import Job, Worker
 
 FILE_NAME = "hubbub.db"
 
+GATHER = 0.001
+"""Seconds that a batch waits for those who waited for the last one."""
 LINGER = 0.005
 """Seconds that changes gather while nobody waits for them."""
 TOUCH_LINGER = 1.0
@@ -277,13 +279,14 @@ class MemoryJournal(Journal):
 class Round:
     """The commit of one batch."""
 
-    __slots__ = ("_event", "_hurry", "_reason", "done")
+    __slots__ = ("_event", "_hurry", "_reason", "done", "waiters")
 
     def __init__(self, hurry: Callable[[], None]) -> None:
         self._hurry: Callable[[], None] | None = hurry
         self._event: trio.Event | None = None
         self._reason: str | None = None
         self.done = False
+        self.waiters = 0
 
     async def wait(self) -> None:
         """Return when the batch is on the disk; at once and without a checkpoint if it is.
@@ -292,6 +295,7 @@ class Round:
             UnavailableError: it could not be written (yet).
         """
         if not self.done and self._reason is None:
+            self.waiters += 1
             if self._hurry is not None:
                 self._hurry()
             if self._event is None:
@@ -382,6 +386,8 @@ class SqliteJournal(Journal):
         self._writing: Batch | None = None
         self._writing_round: Round | None = None
         self._room = trio.Event()
+        self._crowd = 0
+        """How many waited for the batch written last."""
         self._marks = (0, 0)
         # The task that gives batches to the worker.
         self._linger = trio.CancelScope()
@@ -563,6 +569,7 @@ class SqliteJournal(Journal):
                     with self._linger:
                         await trio.sleep_forever()
                 if self._closing or self._due <= trio.current_time():
+                    await self._gather()
                     if await self._write(worker):
                         retry = FIRST_RETRY
                         if self._closing and self._filling.empty:
@@ -577,9 +584,20 @@ class SqliteJournal(Journal):
                     tidy_at = trio.current_time() + (LINGER if more else TIDY_INTERVAL)
         self._fed.set()
 
+    async def _gather(self) -> None:
+        """Give others a moment to join the batch, if as many as joined the last are missing.
+
+        Clients that wait for each answer come in step with the commits: without this, half of them
+        just miss each batch. Measured with 8 clients: a third less CPU per message, and shorter
+        waits. One client alone never waits for others.
+        """
+        if self._round.waiters < self._crowd and not self._closing:
+            await trio.sleep(GATHER)
+
     async def _write(self, worker: Worker) -> bool:
         """Write what has gathered. Returns False if the store could not."""
         batch, round_ = self._filling, self._round
+        self._crowd = round_.waiters
         self._filling, self._round = Batch(), Round(self._hurry)
         self._calm, self._due = True, math.inf
         round_.start()
