@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import re
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -35,7 +36,7 @@ from .peers import (
     Stomp,
     StompExchange,
 )
-from .table import Cell, Form, fields, header_forms
+from .table import Cell, Form, fields, header_forms, rows_of
 
 FIELDS = fields()
 HEADERS = header_forms()
@@ -392,7 +393,8 @@ def test_headers_that_do_not_fit(world: World) -> None:
         (amqp, sqs, {"bell": "\a", "fine": "x"}, 1, "attribute value"),
         (amqp, mqtt, {"zero": "\0", "fine": "x"}, 1, "header"),
         (stomp, amqp, {"n" * 256: "x", "fine": "x"}, 1, "header"),
-        (amqp, stomp, {"priority": "x", "message-id": "x"}, 0, "header name"),
+        (amqp, sqs, {"hubbub.topic": "x", "hubbub.body-encoding": "base64"}, 0, "attribute name"),
+        (amqp, stomp, {"priority": "x", "message-id": "x", "x-death": "x"}, 0, "header name"),
     ):
         before = world.losses(target.meter).get(loss, 0)
         body = fresh()
@@ -528,3 +530,64 @@ def test_a_fifo_queue_keeps_group_and_deduplication_id(world: World) -> None:
         assert (found.body, found.places["MessageGroupId"]) == (first, "g")
         assert found.places["MessageDeduplicationId"] == source.column.replace(" ", "-")
     sqs.close()
+
+
+def test_names_that_the_server_owns_are_not_taken(world: World) -> None:
+    stomp, amqp = world.peer(Stomp, "queue"), world.peer(Amqp, "queue")
+    forged = {"x-death": "[]", "x-delivery-count": "9", "redelivered": "true", "colour": "red"}
+    for target in (stomp, amqp):
+        body = fresh()
+        stomp.publish(target.inbox, body, headers=forged)
+        headers = target.receive(body).headers
+        assert headers["colour"] == "red"
+        assert not headers.keys() & {"x-death", "x-delivery-count"}
+        assert headers.get("redelivered", "false") == "false"
+    sqs, body = world.peer(Sqs, "queue"), fresh()
+    sqs.publish(sqs.inbox, body, {"hubbub.topic": "forged"})
+    assert "hubbub.topic" not in sqs.receive(body).places
+    sns = world.peer(Sns, "topic")
+    world.peer(Mqtt5, "topic").publish(
+        sns.inbox, body := fresh(), {"hubbub.body-encoding": "base64"}
+    )
+    assert sns.receive(body).body == body
+
+
+REPLY_PLACES: dict[type[Peer], str] = {
+    Sqs: "hubbub.reply-to", Mqtt5: "response topic", Amqp: "reply-to", Stomp: "reply-to",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "source", "reply_to"),
+    [
+        (0, Stomp, "/queue/answers"),
+        (0, Mqtt5, "$queue/answers"),
+        (1, Amqp, "$topic/answers/mine"),
+        (2, Amqp, "amq.rabbitmq.reply-to"),
+        (3, Stomp, "/temp-queue/mine"),
+    ],
+)
+def test_the_table_of_reply_to(world: World, row: int, source: type[Peer], reply_to: str) -> None:
+    """Each protocol spells the address as its column says; "TOKEN" and "…" stand for anything."""
+    _, rows = rows_of("Reply-to")
+    asker = source(world.hub)
+    if reply_to == "amq.rabbitmq.reply-to":
+        assert isinstance(asker, Amqp)
+        asker.channel.basic_consume(reply_to, no_ack=True)
+    for (target, place), cell in zip(REPLY_PLACES.items(), list(rows.values())[row], strict=True):
+        peer, body = world.peer(target, "queue"), fresh()
+        asker.publish(peer.inbox, body, {REPLY_PLACES[source]: reply_to})
+        (code,) = re.findall("`([^`]+)`", cell)
+        pattern = re.escape(code).replace("TOKEN", ".+").replace("…", ".+")
+        if cell.startswith("the URL of "):
+            pattern = f"http://.+/{pattern}"
+        assert re.fullmatch(pattern, peer.receive(body).places[place])
+    asker.close()
+
+
+def test_what_is_too_long_for_amqp_is_cut(world: World) -> None:
+    target, body = world.peer(Amqp, "queue"), fresh()
+    before = world.losses(target.meter).get("content type", 0)
+    world.peer(Mqtt5, "queue").publish(target.inbox, body, {"content type": "t" * 300})
+    assert target.receive(body).places["content-type"] == "t" * 255
+    assert world.losses(target.meter)["content type"] == before + 1
