@@ -168,7 +168,9 @@ class World:
 
     def _make_stream(self, name: str, *, made: bool) -> None:
         if not made:
-            Kinesis(self.hub).listen(f"$stream/{name}")
+            maker = Kinesis(self.hub)
+            maker.listen(f"$stream/{name}")
+            maker.close()
 
     def losses(self, protocol: str) -> dict[str, float]:
         """What a protocol has lost so far, by field."""
