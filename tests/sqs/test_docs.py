@@ -11,10 +11,16 @@ from pathlib import Path
 import pytest
 
 from .conftest import SqsHub
-from .test_clients import ENVIRONMENT
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocols" / "sqs.md"
 DEFAULT_URL = "http://127.0.0.1:4566"
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
 
 
 def snippet(language: str, hub: SqsHub) -> str:
