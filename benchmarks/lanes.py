@@ -164,7 +164,6 @@ def _measure_depth(target: Target, settings: Settings) -> Figures:
         "shallow_us": shallow_cost,
         "deep_us": deep_cost,
         "growth": deep_cost / shallow_cost if shallow_cost else 0.0,
-        "shallow_p99_ms": shallow["p99_ms"],
         "deep_p50_ms": deep["p50_ms"],
         "deep_p99_ms": deep["p99_ms"],
         "fill_per_second": depth / deep_meter.spent("time", "fill", "begin"),

@@ -1,6 +1,7 @@
 """The servers that are measured: hubbub and its peers, and how each is set up."""
 
 import importlib.metadata
+import json
 import os
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .processes import Launch, free_port
+from .processes import BenchmarkError, Launch, free_port
 
 
 @dataclass(frozen=True)
@@ -48,29 +49,38 @@ class Peer:
 
 
 def hubbub() -> Server:
-    """Return hubbub as this Python has it, durable as by default."""
+    """Return hubbub as this Python has it: all its plugins, durable as by default."""
     version = importlib.metadata.version("hubbub")
-    return Server("hubbub", frozenset({"sqs", "mqtt"}), version, _launch_hubbub)
-
-
-def _launch_hubbub(folder: Path) -> Launch:
-    ports = {"sqs": free_port(), "mqtt": free_port()}
-    config = folder / "hubbub.toml"
-    config.write_text(
-        f"""\
-[hub]
-durability = "full"
-
-[admin.listener]
-bind = ["127.0.0.1:0"]
-
-[aws.listener]
-bind = ["127.0.0.1:{ports["sqs"]}"]
-
-[mqtt.listener]
-bind = ["127.0.0.1:{ports["mqtt"]}"]
-"""
+    sections = _listening_sections()
+    return Server(
+        "hubbub",
+        frozenset({"sqs", "mqtt"}),
+        version,
+        lambda folder: _launch_hubbub(sections, folder),
     )
+
+
+def _listening_sections() -> list[str]:
+    """Return the sections of the configuration that have a listener."""
+    command = [sys.executable, "-m", "hubbub", "schema"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    if shown.returncode:
+        raise BenchmarkError(f"`hubbub schema` failed: {shown.stderr.strip()}")
+    sections = json.loads(shown.stdout)["properties"]
+    return [
+        name for name, section in sections.items() if "listener" in section.get("properties", ())
+    ]
+
+
+def _launch_hubbub(sections: Sequence[str], folder: Path) -> Launch:
+    """Give the listeners that are measured a port we know, and all others whatever is free."""
+    ports = {"sqs": free_port(), "mqtt": free_port()}
+    binds = {"aws": ports["sqs"], "mqtt": ports["mqtt"]}
+    lines = ["[hub]", 'durability = "full"']
+    for name in sections:
+        lines += [f"[{name}.listener]", f'bind = ["127.0.0.1:{binds.get(name, 0)}"]']
+    config = folder / "hubbub.toml"
+    config.write_text("\n".join(lines) + "\n")
     command = [sys.executable, "-m", "hubbub", "serve"]
     return Launch([*command, "--config", str(config), "--data", str(folder / "data")], ports)
 
