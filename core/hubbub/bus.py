@@ -279,16 +279,17 @@ class Bus:
     def _publish_topic(self, realm: str, where: _Realm, run: Sequence[Message]) -> Publication:
         first = run[0]
         self.sent_to_topics += len(run)
+        commit: Commit = DONE
         for message in run:
             if message.retain:
-                self._retain(realm, where, message)
+                kept = self._retain(realm, where, message)
+                commit = kept if message.durable else commit
         subscriptions = where.tree.match(first.address, first.scope)
         if not subscriptions:
-            return Publication(DONE, tuple(range(len(run))))
+            return Publication(commit, tuple(range(len(run))))
         if first.hops > _MAX_HOPS:
             self.lost("routing loop", len(run), first.address)
-            return Publication(DONE)
-        commit: Commit = DONE
+            return Publication(commit)
         refused: dict[int, HubbubError] = _NO_ERRORS
         whole = Batch(run)
         filtered: dict[Accepts, tuple[Batch | None, list[int]]] = {}
@@ -345,14 +346,14 @@ class Bus:
 
     # retained messages
 
-    def _retain(self, realm: str, where: _Realm, message: Message) -> None:
+    def _retain(self, realm: str, where: _Realm, message: Message) -> Commit:
         if not message.body:
             if where.retained.delete(message.address):
-                self.engine.drop(_RETAINED, realm, message.address)
-            return
+                return self.engine.drop(_RETAINED, realm, message.address)
+            return DONE
         where.retained.set(message.address, message)
         value = msgspec.msgpack.encode(message)
-        self.engine.put(Document(_RETAINED, realm, message.address, value))
+        return self.engine.put(Document(_RETAINED, realm, message.address, value))
 
     def retained(self, realm: str, pattern: str) -> list[Message]:
         """Return the retained messages that a pattern matches, expired ones left out."""

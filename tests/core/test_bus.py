@@ -1,5 +1,7 @@
 """The bus with an engine that keeps nothing: routing, scopes, retained messages, dead letters."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -18,7 +20,7 @@ from hubbub import (
 from hubbub.bus import Bus
 from hubbub.engine.contract import Queue
 from hubbub.engine.embedded import EmbeddedEngine
-from hubbub.engine.journal import MemoryJournal
+from hubbub.engine.journal import MemoryJournal, SqliteJournal
 from hubbub.testing import ManualClock
 
 REALM = "default"
@@ -196,6 +198,20 @@ async def test_retained_messages_are_kept_replaced_expired_and_cleared(harness: 
     assert [each.body for each in harness.bus.retained(REALM, "#")] == [b"2"]
     harness.publish(harness.message("a/b", b"", retain=True))
     assert harness.bus.retained(REALM, "#") == []
+
+
+async def test_a_retained_message_owes_its_publisher_a_commit(tmp_path: Path) -> None:
+    harness = Harness()
+    journal = SqliteJournal(tmp_path / "data")
+    engine = EmbeddedEngine(journal, harness.clock, memory_limit=1 << 30)
+    bus = Bus(engine, harness.clock, lambda reason, count, address: None, {}, harness.errors.append)
+    async with engine.running():
+        for durable, body in ((True, b"1"), (True, b""), (False, b"2")):
+            message = harness.message("a", body, retain=True, durable=durable)
+            commit = bus.publish(REALM, [message]).commit
+            assert commit.done is not durable
+            await engine.commit().wait()
+            assert commit.done
 
 
 async def test_realms_do_not_see_each_other(harness: Harness) -> None:
