@@ -21,7 +21,11 @@ _WAIT = 10.0
 
 def scenes(hub: Hub) -> Iterator[Scene]:
     """Yield what can be played with the clients that are installed."""
-    urls = {endpoint.protocol: endpoint.url for endpoint in hub.endpoints}
+    urls = {
+        name: endpoint.url
+        for endpoint in hub.endpoints
+        for name in endpoint.protocol.split(", ")  # all AWS services share one
+    }
     if find_spec("paho") is None or "MQTT" not in urls:
         return
     port = int(urls["MQTT"].rpartition(":")[2])

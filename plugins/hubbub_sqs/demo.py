@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 def scenes(hub: "Hub") -> Iterator[Scene]:
     """Yield the scene, if boto3 is installed."""
-    urls = {endpoint.protocol: endpoint.url for endpoint in hub.endpoints}
+    urls = {
+        name: endpoint.url
+        for endpoint in hub.endpoints
+        for name in endpoint.protocol.split(", ")  # all AWS services share one
+    }
     if find_spec("boto3") is None or "SQS" not in urls:
         return
 
