@@ -66,6 +66,7 @@ def test_will(options: list[str], name: str) -> None:
             lost.until("SUBACK")
             lost.process.kill()
             watcher.until("lost")
+        assert watcher.wait() == 0
 
 
 def test_properties(hub: HubProcess, name: str) -> None:
@@ -83,6 +84,7 @@ def test_properties(hub: HubProcess, name: str) -> None:
         given = [part for each in properties for part in ("-D", "publish", *each)]
         run([publish, *options, "-t", name, "-q", "1", "-m", "hello", *given])
         assert receiving.until("|") == "|text/plain|replies|c1|room:7|hello"
+        assert receiving.wait() == 0
 
 
 def test_a_queue(hub: HubProcess, options: list[str], name: str) -> None:
