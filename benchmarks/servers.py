@@ -54,7 +54,7 @@ def hubbub() -> Server:
     sections = _listening_sections()
     return Server(
         "hubbub",
-        frozenset({"sqs", "mqtt"}),
+        frozenset({"sqs", "sns", "kinesis", "mqtt"}),
         version,
         lambda folder: _launch_hubbub(sections, folder),
     )
@@ -74,8 +74,9 @@ def _listening_sections() -> list[str]:
 
 def _launch_hubbub(sections: Sequence[str], folder: Path) -> Launch:
     """Give the listeners that are measured a port we know, and all others whatever is free."""
-    ports = {"sqs": free_port(), "mqtt": free_port()}
-    binds = {"aws": ports["sqs"], "mqtt": ports["mqtt"]}
+    aws, mqtt = free_port(), free_port()
+    ports = {"sqs": aws, "sns": aws, "kinesis": aws, "mqtt": mqtt}
+    binds = {"aws": aws, "mqtt": mqtt}
     lines = ["[hub]", 'durability = "full"']
     for name in sections:
         lines += [f"[{name}.listener]", f'bind = ["127.0.0.1:{binds.get(name, 0)}"]']
@@ -107,10 +108,15 @@ log_type error
     return Launch([command, "-c", str(config)], {"mqtt": port})
 
 
+def _aws_ports(port: int) -> dict[str, int]:
+    """Return the ports of a server that has all AWS services at one."""
+    return {"sqs": port, "sns": port, "kinesis": port}
+
+
 def _launch_moto(command: str, folder: Path) -> Launch:
     del folder  # it keeps everything in memory
     port = free_port()
-    return Launch([command, "-H", "127.0.0.1", "-p", str(port)], {"sqs": port})
+    return Launch([command, "-H", "127.0.0.1", "-p", str(port)], _aws_ports(port))
 
 
 def _launch_ministack(command: str, folder: Path) -> Launch:
@@ -118,11 +124,50 @@ def _launch_ministack(command: str, folder: Path) -> Launch:
     environment = {
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
-        "SERVICES": "sqs",
+        "SERVICES": "sqs,sns,kinesis",
         "LOG_LEVEL": "ERROR",
         "HOME": str(folder),
     }
-    return Launch([command], {"sqs": port}, environment)
+    return Launch([command], _aws_ports(port), environment)
+
+
+def _launch_fauxqs(command: str, folder: Path) -> Launch:
+    """Run it as a library, since its command logs each request."""
+    port = free_port()
+    program = folder / "fauxqs.mjs"
+    program.write_text(
+        f"""\
+import {{ buildApp }} from {json.dumps(str(_package(command) / "dist" / "app.js"))};
+const app = buildApp({{ logger: false, host: "127.0.0.1" }});
+await app.listen({{ port: {port}, host: "127.0.0.1" }});
+"""
+    )
+    return Launch(["node", str(program)], {"sqs": port, "sns": port})
+
+
+def _launch_kinesalite(command: str, folder: Path) -> Launch:
+    """Run it as a library, since its command listens on all addresses."""
+    port = free_port()
+    program = folder / "kinesalite.cjs"
+    program.write_text(
+        f"""\
+const kinesalite = require({json.dumps(str(_package(command)))});
+kinesalite({{ createStreamMs: 50, deleteStreamMs: 50 }}).listen({port}, "127.0.0.1");
+"""
+    )
+    return Launch(["node", str(program)], {"kinesis": port})
+
+
+def _package(command: str) -> Path:
+    """Return the folder of the npm package that a command is of."""
+    for folder in Path(command).resolve().parents:
+        if (folder / "package.json").is_file():
+            return folder
+    raise BenchmarkError(f"{command} is in no npm package")
+
+
+def _npm_version(command: str) -> str:
+    return str(json.loads((_package(command) / "package.json").read_text())["version"])
 
 
 def _mosquitto_version(command: str) -> str:
@@ -153,7 +198,7 @@ PEERS = (
     ),
     Peer(
         "moto",
-        frozenset({"sqs"}),
+        frozenset({"sqs", "sns", "kinesis"}),
         "moto_server",
         "pip install 'moto[server]'",
         _python_version("moto"),
@@ -161,10 +206,26 @@ PEERS = (
     ),
     Peer(
         "ministack",
-        frozenset({"sqs"}),
+        frozenset({"sqs", "sns", "kinesis"}),
         "ministack",
         "pip install ministack",
         _python_version("ministack"),
         _launch_ministack,
+    ),
+    Peer(
+        "fauxqs",
+        frozenset({"sqs", "sns"}),
+        "fauxqs",
+        "npm install fauxqs",
+        _npm_version,
+        _launch_fauxqs,
+    ),
+    Peer(
+        "kinesalite",
+        frozenset({"kinesis"}),
+        "kinesalite",
+        "npm install kinesalite",
+        _npm_version,
+        _launch_kinesalite,
     ),
 )

@@ -15,12 +15,13 @@ struct options {
   int port;
   double warm, seconds;    /* not measured, then measured */
   int size;                /* bytes of a body, at least 32 */
-  int connections;         /* SQS and idle loads */
+  int connections;         /* AWS and idle loads */
   int subscribers, qos;    /* MQTT load */
   int window;              /* messages between publisher and subscribers at most */
   int unacked;             /* QoS 1: messages without PUBACK at most */
   double rate;             /* messages a second; 0: as fast as the window allows */
   int batch;               /* SQS load: messages in a request */
+  int raw;                 /* SNS load: whether queues get messages without envelope */
   long depth, count;       /* SQS receive load: messages waiting, messages received at most */
   double fill_deadline;    /* SQS receive load: seconds to send `depth` messages */
 };
@@ -72,7 +73,7 @@ void buffer_format(Buffer *b, const char *format, ...) __attribute__((format(pri
 /* ---- connections (net.c) ---- */
 typedef struct connection Connection;
 struct connection {
-  int fd, state, pending;
+  int fd, state, pending, number;
   bool writing, closed;
   Buffer in, out;
   uint64_t sequence;  /* MQTT subscriber: number of the next message */
@@ -100,7 +101,7 @@ typedef struct {
 /* Parse one response at bytes[0..n); false if it is incomplete. `eof`: nothing will follow. */
 bool http_parse(const uint8_t *bytes, size_t n, bool eof, Response *response);
 extern struct http_counters {
-  uint64_t requests, errors, reconnects;
+  uint64_t requests, errors, reconnects, empty;
   bool measuring;
 } http;
 /* Send the request in `out` and wait for its answer; ends us unless the status is 2xx. The body is
@@ -110,9 +111,35 @@ Response http_call(Connection *c);
    the server closes instead of answering, it gets an empty one with status 0 on a new socket. */
 void http_watch(Connection *c, void (*on_response)(Connection *, const Response *));
 
+/* ---- AWS services (aws.c) ---- */
+void aws_json(Buffer *out, const char *service, const char *version, const char *target,
+              const Buffer *json);
+void aws_query(Buffer *out, const char *service, const Buffer *form);
+void aws_escape(Buffer *form, const char *text); /* add a value of a form */
+/* The next string with that key at or after `from`; NULL if there is none. */
+const uint8_t *find_string(const uint8_t *from, const uint8_t *end, const char *key,
+                           size_t *length);
+/* Copy a string of an answer in JSON, an element of one in XML; ends us if there is none. */
+void copy_string(const Response *response, const char *key, char *to, size_t size);
+void copy_element(const Response *response, const char *name, char *to, size_t size);
+/* Warm up, then measure how far `messages` gets, and print that. */
+void aws_measure(const uint64_t *messages);
+void aws_print(uint64_t messages, double seconds);
+
+/* ---- SQS queues (sqs.c): requests are added to `out`, what takes a connection awaits them ---- */
+void sqs_create_queue(Connection *c, const char *name, char *url, size_t size);
+void sqs_queue_arn(Connection *c, const char *url, char *arn, size_t size);
+void sqs_receive(Buffer *out, const char *url, int limit);
+int sqs_take_handles(const Response *response); /* keep what sqs_delete deletes; how many it is */
+void sqs_delete(Buffer *out, const char *url, bool one);
+/* A batch is answered with 200 even if the server refused entries: count that as an error. */
+void sqs_check_batch(const Response *response);
+
 /* ---- the loads: each prints its marks and one JSON line ---- */
 void load_mqtt(void);
 void load_mqtt_idle(void);
 void load_sqs(void);
 void load_sqs_receive(void);
+void load_sns(void);
+void load_kinesis(void);
 #endif

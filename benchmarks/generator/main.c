@@ -1,6 +1,7 @@
 /* The load generator of the benchmarks: one thread, epoll, raw sockets, nothing but libc.
  *
- *   bench LOAD --port N [--option value]...       LOAD: mqtt, mqtt-idle, sqs, sqs-receive
+ *   bench LOAD --port N [--option value]...       LOAD: mqtt, mqtt-idle, sqs,
+ *                                               sqs-receive, sns, kinesis
  *
  * Prints `{"mark": "NAME"}` where a phase begins and waits for a line on stdin, so that whoever
  * started it reads CPU times and memory of the server at that moment; then one line with the
@@ -104,6 +105,7 @@ static void parse_option(const char *name, const char *value) {
   OPTION("unacked", unacked, atoi)
   OPTION("rate", rate, atof)
   OPTION("batch", batch, atoi)
+  OPTION("raw", raw, atoi)
   OPTION("depth", depth, atol)
   OPTION("count", count, atol)
   OPTION("fill-deadline", fill_deadline, atof)
@@ -132,6 +134,8 @@ int main(int argc, char **argv) {
       {"mqtt-idle", load_mqtt_idle},
       {"sqs", load_sqs},
       {"sqs-receive", load_sqs_receive},
+      {"sns", load_sns},
+      {"kinesis", load_kinesis},
   };
   for (size_t i = 0; i < sizeof loads / sizeof *loads; i++) {
     if (strcmp(argv[1], loads[i].name)) continue;
