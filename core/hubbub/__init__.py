@@ -73,7 +73,9 @@ from .hookspecs import (
     hookimpl,
     hookspec,
 )
+from .http import App as HttpApp
 from .http import (
+    CompressionSettings,
     Headers,
     HttpError,
     HttpServer,
@@ -82,6 +84,7 @@ from .http import (
     Response,
     Upgrade,
 )
+from .http import compress as compress_response
 from .message import Death, HeaderValue, Message, Wire
 from .server import Address as SocketAddress
 from .server import (
@@ -129,6 +132,7 @@ __all__ = [
     "ClientCertificate",
     "Clock",
     "Commit",
+    "CompressionSettings",
     "Config",
     "ConfigSection",
     "Consumption",
@@ -149,6 +153,7 @@ __all__ = [
     "Flusher",
     "HeaderValue",
     "Headers",
+    "HttpApp",
     "HttpError",
     "HttpRoute",
     "HttpServer",
@@ -210,6 +215,7 @@ __all__ = [
     "accept_websocket",
     "check_pattern",
     "compile_filter",
+    "compress_response",
     "escape_level",
     "from_dotted",
     "hash_key",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from .hookspecs import Endpoint, Hooks, HttpRoute, Server, hookimpl
-from .http import HttpServer, Request, Response
+from .http import Request, Response
 from .metrics import Page, health_page, ready_page
 from .server import Address
 
@@ -102,13 +102,6 @@ class AdminPlugin:
 
 
 async def _serve(hub: "Hub", admin: Admin, task_status: trio.TaskStatus[list[Endpoint]]) -> None:
-    server = HttpServer(
-        admin,
-        shutdown=hub.shutdown,
-        on_error=lambda error, request: hub.log.error(
-            "admin request failed", path=request.path, exc_info=error
-        ),
-    )
     settings = hub.config.admin.listener
     scheme = "https" if settings.tls else "http"
 
@@ -116,7 +109,7 @@ async def _serve(hub: "Hub", admin: Admin, task_status: trio.TaskStatus[list[End
         url = f"{scheme}://{address}"
         return Endpoint("Admin", url, f"curl {url}/metrics")
 
-    await hub.serve_tcp(server, settings, describe, name="admin", task_status=task_status)
+    await hub.serve_http(admin, settings, describe, name="admin", task_status=task_status)
 
 
 def _fits(path: str, asked: str) -> bool:

@@ -22,6 +22,7 @@ from .engine.embedded import EmbeddedEngine
 from .engine.journal import Journal, MemoryJournal, SqliteJournal
 from .errors import HubbubError
 from .hookspecs import Client, Endpoint, Hooks, Server
+from .http import App, HttpServer, Request
 from .logs import make_logger
 from .metrics import Meters
 from .net.errors import sole_errors
@@ -320,6 +321,37 @@ class Hub:
 
                 addresses = await nursery.start(serve)
                 task_status.started([describe(address) for address in addresses])
+
+    async def serve_http(
+        self,
+        app: App,
+        settings: ListenerSettings,
+        describe: Callable[[Address], Endpoint],
+        *,
+        name: str,
+        max_body_bytes: int | None = None,
+        task_status: trio.TaskStatus[list[Endpoint]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Listen and serve HTTP as `[http]` says: `serve_tcp` for an HTTP application.
+
+        Args:
+            app: answers the requests. When it raises, that is logged and the client gets a 500.
+            settings: addresses and limits.
+            describe: says what an address that was bound offers.
+            name: the label of the listener's metrics.
+            max_body_bytes: of a request, instead of `[http]`'s.
+            task_status: gets the endpoints.
+        """
+        http = self.config.http
+        if max_body_bytes is not None:
+            http = http.model_copy(update={"max_body_bytes": max_body_bytes})
+
+        def failed(error: BaseException, request: Request) -> None:
+            self.log.error("request failed", listener=name, path=request.path, exc_info=error)
+
+        server = HttpServer(app, http, shutdown=self.shutdown, on_error=failed)
+        with self.meters.http(name, server.stats):
+            await self.serve_tcp(server, settings, describe, name=name, task_status=task_status)
 
 
 async def serve(config: Config, *, ready: Callable[[Sequence[Endpoint]], None]) -> None:

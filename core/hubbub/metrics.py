@@ -9,6 +9,7 @@ import dataclasses
 import json
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .plugins import PluginManager
@@ -73,6 +74,34 @@ class Timings:
         self.total += seconds
 
 
+class _Group:
+    """The statistics of what has the same name: of those there are, and of those that were."""
+
+    __slots__ = ("_ended", "_shown")
+
+    def __init__(self) -> None:
+        self._shown: list[Any] = []
+        self._ended: dict[str, int] = {}
+
+    @contextlib.contextmanager
+    def showing(self, stats: Any) -> Iterator[None]:
+        self._shown.append(stats)
+        try:
+            yield
+        finally:
+            self._shown.remove(stats)
+            for key, value in _counts(stats):
+                if key not in _GAUGES:
+                    self._ended[key] = self._ended.get(key, 0) + value
+
+    def sums(self) -> dict[str, int]:
+        sums = dict(self._ended)
+        for stats in self._shown:
+            for key, value in _counts(stats):
+                sums[key] = sums.get(key, 0) + value
+        return sums
+
+
 class Meters:
     """The metrics of one hub."""
 
@@ -80,8 +109,8 @@ class Meters:
         self.dropped: dict[str, int] = {}
         """Messages given up, by reason."""
         self._protocols: dict[str, ProtocolMeter] = {}
-        self._listeners: dict[str, list[Any]] = {}
-        self._ended: dict[str, dict[str, int]] = {}
+        self._listeners: dict[str, _Group] = {}
+        self._http: dict[str, _Group] = {}
         self._values: list[tuple[str, str, bool, Callable[[], float]]] = []
         self._sent: Callable[[], Mapping[str, int]] | None = None
         self._timings: list[tuple[str, str, Timings]] = []
@@ -107,23 +136,17 @@ class Meters:
             reason = _OTHER
         self.dropped[reason] = self.dropped.get(reason, 0) + count
 
-    @contextlib.contextmanager
-    def listener(self, name: str, stats: Any) -> Iterator[None]:
+    def listener(self, name: str, stats: Any) -> AbstractContextManager[None]:
         """Show a listener's statistics (a dataclass of integers) inside the context.
 
         Afterwards its counts are kept, so that those of the next listener of this name go on from
         there.
         """
-        group = self._listeners.setdefault(name, [])
-        group.append(stats)
-        try:
-            yield
-        finally:
-            group.remove(stats)
-            ended = self._ended.setdefault(name, {})
-            for key, value in _counts(stats):
-                if key not in _GAUGES:
-                    ended[key] = ended.get(key, 0) + value
+        return self._listeners.setdefault(name, _Group()).showing(stats)
+
+    def http(self, name: str, stats: Any) -> AbstractContextManager[None]:
+        """Show the statistics of a listener's HTTP server; see `listener`."""
+        return self._http.setdefault(name, _Group()).showing(stats)
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Show a value that goes up and down; `name` without "hubbub_"."""
@@ -186,7 +209,8 @@ class Meters:
     def collect(self) -> Iterator["Metric"]:
         """Yield the metrics as they are now; prometheus-client calls this."""
         yield from self._collect_protocols()
-        yield from self._collect_listeners()
+        yield from _collect_groups(self._listeners, "listener", "Connections of a listener")
+        yield from _collect_groups(self._http, "http", "HTTP at a listener")
         if self._sent is not None:
             sent = {(kind,): count for kind, count in self._sent().items()}
             text = "Messages sent to topics, queues and streams, those passed on included."
@@ -222,20 +246,6 @@ class Meters:
         yield _family("lossy", text, lossy, ("protocol", "field"), rises=True)
         dropped = {(reason,): count for reason, count in self.dropped.items()}
         yield _family("dropped", "Messages given up.", dropped, ("reason",), rises=True)
-
-    def _collect_listeners(self) -> Iterator["Metric"]:
-        found: dict[str, dict[tuple[str, ...], float]] = {}
-        for name, group in self._listeners.items():
-            for key, value in self._ended.get(name, {}).items():
-                found.setdefault(key, {})[name,] = value
-            for stats in group:
-                for key, value in _counts(stats):
-                    values = found.setdefault(key, {})
-                    values[name,] = values.get((name,), 0) + value
-        for key, values in found.items():
-            text = f"Connections of a listener: {key.replace('_', ' ')}."
-            rises = key not in _GAUGES
-            yield _family(f"listener_{key}", text, values, ("listener",), rises=rises)
 
     def _collect_queues(self, queues: Iterable["Queue"]) -> Iterator["Metric"]:
         messages: dict[tuple[str, ...], float] = {}
@@ -286,6 +296,17 @@ def ready_page(reasons: Sequence[str], manager: PluginManager) -> Page:
     plugins = {plugin.name: plugin.state.value for plugin in manager}
     body = {"ready": not reasons, "reasons": list(reasons), "plugins": plugins}
     return Page(503 if reasons else 200, "application/json", json.dumps(body).encode() + b"\n")
+
+
+def _collect_groups(groups: Mapping[str, _Group], kind: str, text: str) -> Iterator["Metric"]:
+    found: dict[str, dict[tuple[str, ...], float]] = {}
+    for name, group in groups.items():
+        for key, value in group.sums().items():
+            found.setdefault(key, {})[name,] = value
+    for key, values in found.items():
+        what = f"{text}: {key.replace('_', ' ')}."
+        rises = key not in _GAUGES
+        yield _family(f"{kind}_{key}", what, values, ("listener",), rises=rises)
 
 
 def _counts(stats: Any) -> Iterator[tuple[str, int]]:

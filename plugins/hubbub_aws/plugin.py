@@ -8,8 +8,6 @@ import trio
 from hubbub import (
     ConfigSection,
     Endpoint,
-    HttpServer,
-    HttpSettings,
     Server,
     SocketAddress,
     hookimpl,
@@ -48,14 +46,6 @@ async def _serve(
 ) -> None:
     settings = hub.config.section(AwsSettings)
     endpoint = AwsEndpoint(hub, settings, services)
-    server = HttpServer(
-        endpoint,
-        HttpSettings(max_body_bytes=settings.max_request_bytes),
-        shutdown=hub.shutdown,
-        on_error=lambda error, request: hub.log.error(
-            "aws request failed", path=request.path, exc_info=error
-        ),
-    )
     scheme = "https" if settings.listener.tls else "http"
     names = ", ".join(each.service.name.upper() for each in services)
 
@@ -64,8 +54,13 @@ async def _serve(
         return Endpoint(names, url, services[0].client(url))
 
     try:
-        await hub.serve_tcp(
-            server, settings.listener, describe, name="aws", task_status=task_status
+        await hub.serve_http(
+            endpoint,
+            settings.listener,
+            describe,
+            name="aws",
+            max_body_bytes=settings.max_request_bytes,
+            task_status=task_status,
         )
     finally:
         endpoint.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import trio
@@ -11,7 +12,7 @@ import trio
 from hubbub import (
     ConfigSection,
     Endpoint,
-    HttpServer,
+    HttpApp,
     Hub,
     ListenerSettings,
     Message,
@@ -107,12 +108,14 @@ async def _serve(hub: Hub, broker: Broker, task_status: trio.TaskStatus[list[End
     if settings.tls is not None:
         listen("mqtts", settings.tls, handler, _describe(True), ("mqtt",))
     if (websocket := settings.websocket) is not None:
-        listen(
-            "mqtt-websocket",
-            websocket.listener,
-            _http_server(hub, broker, websocket),
-            _describe_websocket(websocket),
-            ("http/1.1",),
+        listeners.append(
+            partial(
+                hub.serve_http,
+                _http_app(hub, broker, websocket),
+                websocket.listener,
+                _describe_websocket(websocket),
+                name="mqtt-websocket",
+            )
         )
     async with trio.open_nursery() as background:
         await background.start(broker.run)
@@ -125,7 +128,7 @@ async def _serve(hub: Hub, broker: Broker, task_status: trio.TaskStatus[list[End
         background.cancel_scope.cancel()
 
 
-def _http_server(hub: Hub, broker: Broker, settings: MqttWebSocket) -> HttpServer:
+def _http_app(hub: Hub, broker: Broker, settings: MqttWebSocket) -> HttpApp:
     async def serve(websocket: WebSocket) -> None:
         # A message of text is an error, and packets may be cut anywhere (6.0, [MQTT-6.0.0-1]).
         await Connection(broker, WebSocketTransport(websocket, binary_only=True)).serve()
@@ -145,7 +148,7 @@ def _http_server(hub: Hub, broker: Broker, settings: MqttWebSocket) -> HttpServe
             on_error=crashed,
         )
 
-    return HttpServer(app, shutdown=hub.shutdown, on_error=crashed)
+    return app
 
 
 def _describe(secure: bool) -> Callable[[SocketAddress], Endpoint]:

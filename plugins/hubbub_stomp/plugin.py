@@ -13,7 +13,6 @@ from hubbub import (
     ConfigSection,
     Endpoint,
     HttpError,
-    HttpServer,
     Hub,
     ListenerSettings,
     Message,
@@ -151,13 +150,12 @@ async def _listen_websocket(
             request, serve, settings.protocol, subprotocols=SUBPROTOCOLS, on_error=failed
         )
 
-    server = HttpServer(answer, shutdown=hub.shutdown, on_error=failed)
     scheme = "wss" if settings.listener.tls else "ws"
 
     def describe(address: SocketAddress) -> Endpoint:
         url = f"{scheme}://{address}{settings.paths[0]}"
         return Endpoint("STOMP over WebSocket", url, f"new StompJs.Client({{brokerURL: '{url}'}})")
 
-    await hub.serve_tcp(
-        server, settings.listener, describe, name="stomp-websocket", task_status=task_status
+    await hub.serve_http(
+        answer, settings.listener, describe, name="stomp-websocket", task_status=task_status
     )

@@ -68,7 +68,7 @@ async def test_pages() -> None:
         wrong = await client.delete("/hello")
         assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, POST")
         assert (await client.get("/broken")).status_code == 500
-        assert log.told("error") == ["admin request failed"]
+        assert log.told("error") == ["request failed"]
         assert (await client.get("/healthz")).text == "ok\n"
 
 

@@ -767,6 +767,35 @@ async def test_a_stream_ends_when_the_client_goes_away() -> None:
         assert running.errors == []
 
 
+async def test_a_streamed_body_waits_until_the_client_goes_or_the_server_stops() -> None:
+    ended: list[tuple[bool, bool]] = []
+
+    async def app(request: Request) -> Response:
+        async def events() -> AsyncIterator[bytes]:
+            try:
+                yield b"first;"
+                async with request.until_disconnect():
+                    await trio.sleep(60)
+                yield b"last;"
+            finally:
+                ended.append((request.disconnected, request.stopping))
+
+        return Response(body=events())
+
+    async with serving(app) as running, await running.connect() as staying:
+        async with await running.connect() as going:
+            await going.send(GET)
+            await going.until(b"first;")
+        await until(lambda: ended == [(True, False)])
+        await staying.send(GET)
+        await staying.until(b"first;")
+        running.request_stop(5)
+        assert (await staying.rest()).endswith(b"5\r\nlast;\r\n0\r\n\r\n")
+        assert ended[1:] == [(False, True)]
+        await running.ended.wait()
+        assert running.errors == []
+
+
 async def test_a_large_body_of_bytes() -> None:
     body = bytes(range(256)) * 40_000
 

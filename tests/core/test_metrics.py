@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from hubbub.engine.contract import Queue, QueueCounts
 from hubbub.hookspecs import Transform, hookimpl
+from hubbub.http import HttpStats
 from hubbub.metrics import Meters, Timings, health_page, ready_page
 from hubbub.plugins import PluginManager, State
 
@@ -83,6 +84,17 @@ def test_labels_stay_few() -> None:
     assert sum(value for _, value in found["hubbub_dropped_total"]) == 5_000
     assert len(found["hubbub_published_total"]) == 1_001
     assert sum(value for _, value in found["hubbub_published_total"]) == 5_000
+
+
+def test_http_is_counted_beside_its_listener() -> None:
+    meters = Meters()
+    for _ in range(2):
+        with meters.listener("web", Stats(accepted=1)), meters.http("web", HttpStats(requests=5)):
+            pass
+    found = scrape(meters)
+    assert found["hubbub_http_requests_total"] == [({"listener": "web"}, 10)]
+    assert found["hubbub_http_crashes_total"] == [({"listener": "web"}, 0)]
+    assert found["hubbub_listener_accepted_total"] == [({"listener": "web"}, 2)]
 
 
 def test_a_listeners_counts_go_on_after_a_restart() -> None:

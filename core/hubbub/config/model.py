@@ -5,6 +5,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
+from hubbub.http.settings import HttpSettings
+
 from .problems import Problem
 from .sections import (
     AdminSettings,
@@ -30,6 +32,7 @@ class Config:
     hub: HubSettings = field(default_factory=HubSettings)
     log: LogSettings = field(default_factory=LogSettings)
     admin: AdminSettings = field(default_factory=AdminSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
     plugins: PluginSettings = field(default_factory=PluginSettings)
     endpoints: EndpointSettings = field(default_factory=EndpointSettings)

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from hubbub.http.settings import HttpSettings
 from hubbub.plugins import PluginManager
 
 from .sections import (
@@ -28,6 +29,7 @@ TABLES: Mapping[str, type[BaseModel]] = MappingProxyType(
         "hub": HubSettings,
         "log": LogSettings,
         "admin": AdminSettings,
+        "http": HttpSettings,
         "auth": AuthSettings,
         "plugins": PluginSettings,
         "endpoints": EndpointSettings,

@@ -1,4 +1,4 @@
-"""The network floor: transports, listeners and the HTTP parser, one reason to change per module.
+"""The network floor: transports, listeners, flushing and the stop.
 
-Import the public names from `hubbub.server`, `hubbub.http` and `hubbub.websocket`.
+Import the public names from `hubbub.server`.
 """

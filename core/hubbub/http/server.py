@@ -1,0 +1,60 @@
+"""The HTTP server: a handler for connections that picks the protocol version of each."""
+
+import time
+from collections.abc import Callable
+
+from hubbub.http.h11_parser import H11Parser
+from hubbub.http.heads import HeadWriter
+from hubbub.http.http1 import Http1Connection
+from hubbub.http.messages import App, Request
+from hubbub.http.parser import RequestParser
+from hubbub.http.service import Service
+from hubbub.http.settings import HttpSettings, HttpStats
+from hubbub.net.shutdown import Shutdown
+from hubbub.net.transport import Transport
+
+__all__ = ["HttpServer"]
+
+
+class HttpServer:
+    """Serves HTTP on any transport. An instance is a handler for `serve_tcp`.
+
+    Args:
+        app: answers the requests.
+        settings: limits and deadlines.
+        shutdown: the stop to take part in: the requests in hand are answered with
+            `Connection: close`, connections that wait for one are closed.
+        stats: counters to use.
+        on_error: gets an exception that `app` raised, and its request. The client gets a 500.
+        clock: the wall clock, in seconds since 1970.
+        new_parser: makes the parser of an HTTP/1.1 connection.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        settings: HttpSettings | None = None,
+        *,
+        shutdown: Shutdown | None = None,
+        stats: HttpStats | None = None,
+        on_error: Callable[[BaseException, Request], None] | None = None,
+        clock: Callable[[], float] = time.time,
+        new_parser: Callable[[], RequestParser] | None = None,
+    ) -> None:
+        self.settings = settings or HttpSettings()
+        self.shutdown = shutdown or Shutdown()
+        self.stats = stats or HttpStats()
+        self._service = Service(
+            app, self.settings, shutdown=self.shutdown, stats=self.stats, on_error=on_error
+        )
+        self._heads = HeadWriter(self.settings.server_header, clock)
+        self._new_parser = new_parser or self._new_h11_parser
+
+    async def __call__(self, transport: Transport) -> None:
+        """Serve one connection until it ends."""
+        await Http1Connection(self._service, self._heads, self._new_parser(), transport).run()
+
+    def _new_h11_parser(self) -> RequestParser:
+        return H11Parser(
+            max_head_bytes=self.settings.max_head_bytes, max_headers=self.settings.max_headers
+        )
