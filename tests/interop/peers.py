@@ -35,6 +35,7 @@ aws.listener.bind = ["127.0.0.1:0"]
 mqtt.listener.bind = ["127.0.0.1:0"]
 amqp.listener.bind = ["127.0.0.1:0"]
 stomp.listener.bind = ["127.0.0.1:0"]
+gateway.listener.bind = ["127.0.0.1:0"]
 """
 
 Places = Mapping[str, Any]

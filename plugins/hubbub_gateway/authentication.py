@@ -1,0 +1,135 @@
+"""Who a request comes from: its credentials, and the realm that it wants to enter."""
+
+from __future__ import annotations
+
+import binascii
+import ipaddress
+from base64 import b64decode
+from typing import Final
+
+from hubbub import (
+    DEFAULT_REALM,
+    Anonymous,
+    BearerToken,
+    ClientCertificate,
+    Credentials,
+    Hub,
+    Password,
+    Principal,
+    Request,
+    Transport,
+)
+
+from .problems import Problem
+
+PROTOCOL: Final = "http"
+"""What observers, metrics and messages call this protocol."""
+REALM_HEADER: Final = "Hubbub-Realm"
+_CHALLENGES: Final = (
+    ("WWW-Authenticate", 'Bearer realm="hubbub"'),
+    ("WWW-Authenticate", 'Basic realm="hubbub", charset="UTF-8"'),
+)
+
+
+class Authenticator:
+    """Finds the principal of each request, the same as in every other protocol."""
+
+    def __init__(self, hub: Hub, host_names: list[str]) -> None:
+        self._hub = hub
+        self._hosts = {"localhost", *(name.lower() for name in host_names)}
+        self._checks_host = hub.config.auth.anonymous == "loopback"
+
+    async def principal(self, request: Request, token: str | None = None) -> Principal:
+        """Return who sends a request; `token` is a bearer token from elsewhere than its headers.
+
+        Raises:
+            Problem: 401, and 421 for a client without credentials that calls us by an unknown name.
+            BusyError: passwords can't be verified in time.
+        """
+        credentials = credentials_of(request, token)
+        principal = await self._hub.authenticate(credentials)
+        if principal is None:
+            raise unauthenticated("These credentials are not known.", credentials)
+        if principal.anonymous and self._checks_host and not self._is_ours(request):
+            # A web page whose name was made to lead to this machine would be on this machine.
+            raise Problem("wrong-host", f"{request.headers.get('host')!r} is not a name of ours.")
+        return principal
+
+    def _is_ours(self, request: Request) -> bool:
+        host = request.headers.get("host").lower()
+        name = host[: host.index("]") + 1] if "]" in host else host.partition(":")[0]
+        if not name or name in self._hosts or name.endswith(".localhost"):
+            return True
+        try:
+            ipaddress.ip_address(name.strip("[]"))
+        except ValueError:
+            return False
+        return True
+
+
+def realm_of(principal: Principal, wanted: str) -> str:
+    """Return the realm that a request enters: what it names, else the default or only one.
+
+    Raises:
+        Problem: 403, the principal may not go there.
+    """
+    realms = principal.realms
+    if not wanted:
+        return DEFAULT_REALM if "*" in realms or DEFAULT_REALM in realms else realms[0]
+    if wanted in realms or "*" in realms:
+        return wanted
+    raise Problem("forbidden", f"{principal.name!r} may not enter the realm {wanted!r}.")
+
+
+def credentials_of(request: Request, token: str | None = None) -> Credentials:
+    """Return what a request says about its sender.
+
+    Raises:
+        Problem: 401, the header `Authorization` can't be read.
+    """
+    peer = request.peer
+    text = request.headers.get("authorization")
+    if text:
+        scheme, _, rest = text.partition(" ")
+        match scheme.lower():
+            case "bearer":
+                return BearerToken(rest.strip(), peer, PROTOCOL)
+            case "basic":
+                return _password(rest.strip(), peer)
+            case _:
+                raise unauthenticated(f"The scheme {scheme[:40]!r} is not Bearer or Basic.")
+    if token is not None:
+        return BearerToken(token, peer, PROTOCOL)
+    names = _certificate_names(request.transport)
+    if names:
+        return ClientCertificate(names, peer, PROTOCOL)
+    return Anonymous(peer=peer, protocol=PROTOCOL)
+
+
+def _password(text: str, peer: str) -> Password:
+    try:
+        name, colon, password = b64decode(text, validate=True).partition(b":")
+        if colon:
+            return Password(name.decode(), password, peer, PROTOCOL)
+    except (binascii.Error, ValueError):
+        pass
+    raise unauthenticated("Basic credentials are base64 of NAME:PASSWORD in UTF-8.")
+
+
+def unauthenticated(detail: str, credentials: Credentials | None = None) -> Problem:
+    """Return the problem of credentials that are missing or wrong."""
+    if isinstance(credentials, Anonymous):
+        detail = "This address may not use the gateway without credentials."
+    return Problem("unauthenticated", detail, _CHALLENGES)
+
+
+def _certificate_names(transport: Transport) -> tuple[str, ...]:
+    """Return common name and alternative names of a verified client certificate."""
+    certificate = transport.peer_certificate or {}
+    common = [
+        value
+        for part in certificate.get("subject", ())
+        for name, value in part
+        if name == "commonName"
+    ]
+    return (*common, *(value for _, value in certificate.get("subjectAltName", ())))

@@ -1,0 +1,105 @@
+"""One request on its way through the API: who sends it, what it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from hubbub import Principal, Request, Session
+
+from .problems import Problem
+
+if TYPE_CHECKING:
+    from .gateway import Gateway
+    from .operations import Operation
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class Call:
+    """A request that was authenticated, with the operation that it is for."""
+
+    __slots__ = ("gateway", "levels", "operation", "principal", "query", "realm", "request")
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        request: Request,
+        operation: Operation,
+        levels: Mapping[str, tuple[str, ...]],
+        query: list[tuple[str, str]],
+        principal: Principal,
+        realm: str,
+    ) -> None:
+        self.gateway = gateway
+        self.request = request
+        self.operation = operation
+        self.levels = levels
+        """The values of the path's parameters, decoded, each a list of levels."""
+        self.query = query
+        """The parameters of the query, without those that say who sends it."""
+        self.principal = principal
+        self.realm = realm
+
+    @property
+    def session(self) -> Session:
+        """The principal's handle on the bus, which all its requests share."""
+        return self.gateway.session(self.principal, self.realm)
+
+    def parameter(self, name: str) -> str:
+        """Return the value of a path's parameter that is one level."""
+        return self.levels[name][0]
+
+    def options(self, kind: type[S]) -> S:
+        """Read the query.
+
+        Raises:
+            Problem: 400, a parameter is unknown or is not what it must be.
+        """
+        if not self.query:
+            return kind()
+        values: dict[str, str | list[str]] = {}
+        fields = {each.encode_name: each for each in msgspec.structs.fields(kind)}
+        for name, value in self.query:
+            if name not in fields:
+                known = ", ".join(sorted(fields)) or "none"
+                raise Problem(
+                    "bad-request",
+                    f"There is no query parameter {name[:80]!r}; there are: {known}.",
+                    parameter=name[:80],
+                )
+            if isinstance(fields[name].default_factory, type):  # a list
+                values.setdefault(name, [])
+                listed = values[name]
+                assert isinstance(listed, list)
+                listed.append(value)
+            elif name in values:
+                raise Problem(
+                    "bad-request", f"The query parameter {name!r} comes twice.", parameter=name
+                )
+            else:
+                values[name] = value
+        try:
+            return msgspec.convert(values, kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise Problem("bad-request", f"Query parameter: {error}") from None
+
+
+def parse_query(text: str) -> list[tuple[str, str]]:
+    """Split a query into its parameters.
+
+    Raises:
+        Problem: 400, it is no UTF-8 or has too many.
+    """
+    try:
+        return parse_qsl(
+            text.encode("latin-1").decode(), keep_blank_values=True, errors="strict",
+            max_num_fields=100,
+        )  # fmt: skip
+    except ValueError:
+        raise Problem(
+            "bad-request", "The query is not UTF-8, or has more than 100 parameters."
+        ) from None

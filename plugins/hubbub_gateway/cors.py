@@ -1,0 +1,91 @@
+"""Web pages that call the API: which may, and what their browsers want to hear (CORS).
+
+Whoever runs a hub can usually use it without credentials from the same machine, and so could a page
+from anywhere that runs in a browser there. So a request that comes from a page is served only if
+the page's origin is listed, even one that browsers would send without asking.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from hubbub import Request
+
+from .problems import Problem
+from .settings import CorsSettings
+
+_OTHER_SITES: Final = frozenset({"cross-site", "same-site"})
+_EXPOSED: Final = (
+    "*, Location, Retry-After, WWW-Authenticate, Allow"  # "*" counts without credentials only
+)
+_ALLOWED: Final = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID"
+_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+Header = tuple[str, str]
+
+
+class Cors:
+    """Decides for a list of origins; one without a port stands for all its ports."""
+
+    def __init__(self, settings: CorsSettings) -> None:
+        listed = {origin.rstrip("/").lower() for origin in settings.origins}
+        self._all = "*" in listed
+        self._origins = listed
+        self._credentials = settings.credentials
+        self._max_age = str(round(settings.max_age))
+
+    def check(self, request: Request) -> str | None:
+        """Return the origin of the page that a request comes from, None if it comes from none.
+
+        Raises:
+            Problem: 403, pages of that origin may not call.
+        """
+        headers = request.headers
+        origin = headers.get("origin")
+        if origin:
+            if self.allows(origin):
+                return origin
+            raise Problem("origin", f"Pages of the origin {origin[:200]!r} may not call this API.")
+        if headers.get("sec-fetch-site") in _OTHER_SITES and not self._all:
+            raise Problem("origin", "A page of another site may not call this API.")
+        return None
+
+    def allows(self, origin: str) -> bool:
+        """Tell whether pages of this origin may call."""
+        if self._all:
+            return True
+        origin = origin.lower()
+        if origin in self._origins:
+            return True
+        try:
+            parts = urlsplit(origin)
+            host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        except ValueError:
+            return False
+        return f"{parts.scheme}://{host}" in self._origins
+
+    def headers(self, origin: str) -> tuple[Header, ...]:
+        """Return the headers of an answer to a page of an origin that is allowed."""
+        if self._all and not self._credentials:
+            return (
+                ("Access-Control-Allow-Origin", "*"),
+                ("Access-Control-Expose-Headers", _EXPOSED),
+            )
+        found: tuple[Header, ...] = (
+            ("Access-Control-Allow-Origin", origin),
+            ("Access-Control-Expose-Headers", _EXPOSED),
+            ("Vary", "Origin"),
+        )
+        if self._credentials:
+            found += (("Access-Control-Allow-Credentials", "true"),)
+        return found
+
+    def preflight(self, request: Request) -> tuple[Header, ...]:
+        """Return the further headers of the answer to a preflight (Fetch standard, 4.8)."""
+        asked = request.headers.get("access-control-request-headers")
+        return (
+            ("Access-Control-Allow-Methods", _METHODS),
+            ("Access-Control-Allow-Headers", asked or _ALLOWED),
+            ("Access-Control-Max-Age", self._max_age),
+        )

@@ -1,0 +1,10 @@
+"""The route table: every operation of the API."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .api import messages
+from .operations import Operation
+
+OPERATIONS: Final[tuple[Operation, ...]] = (*messages.OPERATIONS,)
