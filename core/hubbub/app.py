@@ -284,7 +284,7 @@ class Hub:
         self,
         handler: Handler,
         settings: ListenerSettings,
-        describe: Callable[[Address], Endpoint],
+        describe: Callable[[Address], Endpoint | Sequence[Endpoint]],
         *,
         name: str,
         alpn: Sequence[str] = (),
@@ -295,7 +295,7 @@ class Hub:
         Args:
             handler: serves one connection.
             settings: addresses and limits.
-            describe: says what an address that was bound offers.
+            describe: says what an address that was bound offers: one endpoint, or several.
             name: the label of the listener's metrics.
             alpn: application protocols for TLS, the preferred first.
             task_status: gets the endpoints.
@@ -320,13 +320,17 @@ class Hub:
                     )
 
                 addresses = await nursery.start(serve)
-                task_status.started([describe(address) for address in addresses])
+                endpoints: list[Endpoint] = []
+                for address in addresses:
+                    offered = describe(address)
+                    endpoints += [offered] if isinstance(offered, Endpoint) else offered
+                task_status.started(endpoints)
 
     async def serve_http(
         self,
         app: App,
         settings: ListenerSettings,
-        describe: Callable[[Address], Endpoint],
+        describe: Callable[[Address], Endpoint | Sequence[Endpoint]],
         *,
         name: str,
         max_body_bytes: int | None = None,
@@ -337,7 +341,7 @@ class Hub:
         Args:
             app: answers the requests. When it raises, that is logged and the client gets a 500.
             settings: addresses and limits.
-            describe: says what an address that was bound offers.
+            describe: says what an address that was bound offers: one endpoint, or several.
             name: the label of the listener's metrics.
             max_body_bytes: of a request, instead of `[http]`'s.
             task_status: gets the endpoints.

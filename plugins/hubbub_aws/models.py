@@ -66,6 +66,11 @@ class ServiceModel:
         return str(self.metadata["apiVersion"])
 
     @property
+    def service_id(self) -> str:
+        """The service's name as people write it, such as ``Kinesis``."""
+        return str(self.metadata["serviceId"])
+
+    @property
     def endpoint_prefix(self) -> str:
         """The first label of the service's host names."""
         return str(self.metadata["endpointPrefix"])

@@ -47,11 +47,10 @@ async def _serve(
     settings = hub.config.section(AwsSettings)
     endpoint = AwsEndpoint(hub, settings, services)
     scheme = "https" if settings.listener.tls else "http"
-    names = ", ".join(each.service.name.upper() for each in services)
 
-    def describe(address: SocketAddress) -> Endpoint:
+    def describe(address: SocketAddress) -> list[Endpoint]:
         url = f"{scheme}://{address}"
-        return Endpoint(names, url, services[0].client(url))
+        return [Endpoint(each.service.model.service_id, url, each.client(url)) for each in services]
 
     try:
         await hub.serve_http(

@@ -19,7 +19,7 @@ RECORDS = 20
 
 def scenes(hub: "Hub") -> Iterable[Scene]:
     """Return the scene, if there are boto3 and a server to play it with."""
-    urls = [each.url for each in hub.endpoints if "KINESIS" in each.protocol.split(", ")]
+    urls = [each.url for each in hub.endpoints if each.protocol == "Kinesis"]
     if urls and find_spec("boto3") is not None:
         yield Scene("Kinesis: one stream, two ways to read it", _Scene(urls[0]).run)
 

@@ -21,11 +21,7 @@ _WAIT = 10.0
 
 def scenes(hub: Hub) -> Iterator[Scene]:
     """Yield what can be played with the clients that are installed."""
-    urls = {
-        name: endpoint.url
-        for endpoint in hub.endpoints
-        for name in endpoint.protocol.split(", ")  # all AWS services share one
-    }
+    urls = {endpoint.protocol: endpoint.url for endpoint in hub.endpoints}
     if find_spec("paho") is None or "MQTT" not in urls:
         return
     port = int(urls["MQTT"].rpartition(":")[2])

@@ -24,8 +24,8 @@ def scenes(hub: "Hub") -> Iterable[Scene]:
         from paho.mqtt import client as mqtt  # noqa: PLC0415
     except ImportError:
         return
-    urls = {name.lower(): each.url for each in hub.endpoints for name in each.protocol.split(", ")}
-    if not {"sns", "sqs", "mqtt"} <= urls.keys():
+    urls = {each.protocol: each.url for each in hub.endpoints}
+    if not {"SNS", "SQS", "MQTT"} <= urls.keys():
         return
 
     def play(say: Say) -> None:
@@ -46,8 +46,8 @@ def _play(boto3: Any, mqtt: Any, urls: dict[str, str], say: Say) -> None:
         aws_secret_access_key="demo",  # noqa: S106 - there are no secrets in a demo
         region_name="us-east-1",
     )
-    sns = session.client("sns", endpoint_url=urls["sns"])
-    sqs = session.client("sqs", endpoint_url=urls["sqs"])
+    sns = session.client("sns", endpoint_url=urls["SNS"])
+    sqs = session.client("sqs", endpoint_url=urls["SQS"])
     topic = sns.create_topic(Name="alerts")["TopicArn"]
     url = sqs.create_queue(QueueName="alerts-inbox")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
@@ -57,7 +57,7 @@ def _play(boto3: Any, mqtt: Any, urls: dict[str, str], say: Say) -> None:
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
     client.on_message = lambda _client, _data, message: received.put(message.payload)
     client.on_subscribe = lambda *_: subscribed.put(None)
-    place = urlsplit(urls["mqtt"])
+    place = urlsplit(urls["MQTT"])
     client.connect(place.hostname, place.port)
     client.loop_start()
     try:

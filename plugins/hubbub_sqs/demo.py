@@ -14,11 +14,7 @@ if TYPE_CHECKING:
 
 def scenes(hub: "Hub") -> Iterator[Scene]:
     """Yield the scene, if boto3 is installed."""
-    urls = {
-        name: endpoint.url
-        for endpoint in hub.endpoints
-        for name in endpoint.protocol.split(", ")  # all AWS services share one
-    }
+    urls = {endpoint.protocol: endpoint.url for endpoint in hub.endpoints}
     if find_spec("boto3") is None or "SQS" not in urls:
         return
 

@@ -114,7 +114,7 @@ def aws_client(hub: HubProcess, service: str) -> Any:
     make: Any = boto3.client  # its types want to know the service
     return make(
         service,
-        endpoint_url=hub.url("KINESIS, SNS, SQS"),
+        endpoint_url=hub.url("SQS"),
         region_name="us-east-1",
         aws_access_key_id="test",
         aws_secret_access_key="test",

@@ -28,7 +28,7 @@ aws.listener.bind = ["127.0.0.1:0"]
 def connect(hub: HubProcess) -> Any:
     return boto3.client(
         "kinesis",
-        endpoint_url=hub.url("KINESIS"),
+        endpoint_url=hub.url("Kinesis"),
         region_name="us-east-1",
         aws_access_key_id="test",
         aws_secret_access_key="test",

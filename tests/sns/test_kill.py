@@ -37,7 +37,7 @@ RETRIES = json.dumps(
 def client(hub: HubProcess, service: str) -> Any:
     return boto3.client(
         service,  # type: ignore[call-overload]
-        endpoint_url=hub.url("SNS, SQS"),
+        endpoint_url=hub.url("SNS"),
         region_name="us-east-1",
         aws_access_key_id="test",
         aws_secret_access_key="test",

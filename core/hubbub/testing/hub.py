@@ -36,7 +36,7 @@ class ServedHub:
         """
         wanted = protocol.lower()
         for each in self.hub.endpoints:
-            if wanted in each.protocol.lower().split(", "):
+            if wanted == each.protocol.lower():
                 return each
         served = ", ".join(each.protocol for each in self.hub.endpoints)
         raise LookupError(f"nothing serves {protocol!r}; served are: {served}")
