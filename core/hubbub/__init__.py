@@ -111,7 +111,7 @@ from .streams import (
     StreamSettings,
     hash_key,
 )
-from .websocket import WebSocket, WebSocketClosed, WebSocketSettings, WebSocketTransport
+from .websocket import Framed, WebSocket, WebSocketClosed, WebSocketSettings, WebSocketTransport
 from .websocket import accept as accept_websocket
 
 __version__ = "0.1.0.dev0"
@@ -151,6 +151,7 @@ __all__ = [
     "FilterFactory",
     "FilterSpec",
     "Flusher",
+    "Framed",
     "HeaderValue",
     "Headers",
     "HttpApp",

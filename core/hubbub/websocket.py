@@ -10,6 +10,7 @@ Source: RFC 6455; compression RFC 7692.
 import base64
 import binascii
 import io
+import struct
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
@@ -34,6 +35,7 @@ from hubbub.net.shutdown import Shutdown
 from hubbub.net.transport import RECEIVE_SIZE, Transport, TransportClosed
 
 __all__ = [
+    "Framed",
     "WebSocket",
     "WebSocketClosed",
     "WebSocketSettings",
@@ -123,17 +125,30 @@ def accept(
     """
     settings = settings or WebSocketSettings()
     try:
-        connection, subprotocol, answer = _handshake(
+        connection, subprotocol, compresses, answer = _handshake(
             request, settings, subprotocols, require_subprotocol, headers
         )
     except HttpError as error:
         return error.response()
 
     async def serve(transport: Transport, received: bytes) -> None:
-        websocket = WebSocket(connection, transport, settings, request, subprotocol)
+        websocket = WebSocket(
+            connection, transport, settings, request, subprotocol, compresses=compresses
+        )
         await websocket.serve(handler, received, shutdown or Shutdown(), on_error)
 
     return Upgrade(answer, serve)
+
+
+class Framed:
+    """Messages encoded once, to be sent over many WebSockets. See `WebSocket.send_framed`."""
+
+    __slots__ = ("data", "messages")
+
+    def __init__(self, messages: Sequence[str | bytes]) -> None:
+        self.messages = messages
+        self.data = b"".join(map(_frame, messages))
+        """All of them as frames, without compression."""
 
 
 class WebSocket:
@@ -150,6 +165,8 @@ class WebSocket:
         settings: WebSocketSettings,
         request: Request,
         subprotocol: str | None,
+        *,
+        compresses: bool = False,
     ) -> None:
         self.transport = transport
         """What lies below. Not to be read or written."""
@@ -168,7 +185,10 @@ class WebSocket:
         self._unparsed = memoryview(b"")
         self._reading: trio.CancelScope | None = None
         self._linger = 0.0
+        self._compresses = compresses
         self._pong_deadline: float | None = None
+        self._close_arrived: CloseConnection | None = None
+        """The peer's close, while what came before it is being answered."""
         self._ended = trio.Event()  # the closing handshake is done, or given up
 
     async def receive(self) -> str | bytes:
@@ -186,11 +206,37 @@ class WebSocket:
                 raise WebSocketClosed(self.close_code or NORMAL, self.close_reason)
             await self._receive_more()
 
+    def receive_nowait(self) -> str | bytes | None:
+        """Return the next message, if it has arrived already and been read; else None.
+
+        For those who answer all that came with one read at once. The peer's close is left for
+        `receive`: until that is called, answers to what came before the close can be sent.
+        """
+        if self._close_arrived is None:
+            return self._next_message(hold_close=True)
+        return None
+
     def send(self, data: str | bytes) -> None:
         """Send a message, as `Transport.write` does: never waits; after the close does nothing."""
-        if self._connection.state is ConnectionState.OPEN:
+        if self._compresses and self._connection.state is ConnectionState.OPEN:
             event = TextMessage(data) if isinstance(data, str) else BytesMessage(data)
             self.transport.write(self._connection.send(event))
+        elif self._may_send:
+            self.transport.write(_frame(data))
+
+    def send_framed(self, framed: Framed) -> None:
+        """Send messages that many are sent; else as `send`."""
+        if self._compresses:
+            for message in framed.messages:
+                self.send(message)
+        elif self._may_send:
+            self.transport.write(framed.data)
+
+    @property
+    def _may_send(self) -> bool:
+        return (
+            self._connection.state is ConnectionState.OPEN or self._close_arrived is not None
+        ) and self.close_code is None
 
     async def drain(self) -> None:
         """Wait until little is left to be sent. See `Transport.drain`."""
@@ -294,12 +340,16 @@ class WebSocket:
             self._fail(INTERNAL_ERROR, "ping timeout")
         return None
 
-    def _next_message(self) -> str | bytes | None:
+    def _next_message(self, *, hold_close: bool = False) -> str | bytes | None:
         """Parse up to the next message; None if more must be read, or nothing more will come.
 
         What comes after a message is left alone: a close that follows it must not hinder its
-        answer.
+        answer. With `hold_close` a close is taken note of, and dealt with by the next call.
         """
+        if (close := self._close_arrived) is not None:
+            self._close_arrived = None
+            self._closed_by_peer(close)
+            return None
         slice_size = COMPRESSED_SLICE if self.settings.compression else RECEIVE_SIZE
         try:
             while not self._ended.is_set():
@@ -311,6 +361,9 @@ class WebSocket:
                                 return message
                         case Ping():
                             self._pong(event)
+                        case CloseConnection() if hold_close:
+                            self._close_arrived = event
+                            return None
                         case CloseConnection():
                             self._closed_by_peer(event)
                         case _:
@@ -525,7 +578,8 @@ def _handshake(
     subprotocols: Sequence[str],
     require_subprotocol: bool,
     headers: Sequence[tuple[str, str]],
-) -> tuple[WSConnection, str | None, bytes]:
+) -> tuple[WSConnection, str | None, bool, bytes]:
+    """Return the connection, its subprotocol, whether it compresses, and the answer."""
     if request.method != "GET" or request.content_length != 0 or request.http_version != "1.1":
         raise HttpError(400, "a WebSocket handshake is a GET by HTTP/1.1 without a body")
     if "websocket" not in [option.lower() for option in request.headers.get_list("upgrade")]:
@@ -546,14 +600,26 @@ def _handshake(
     subprotocol = next((name for name in offered if name in subprotocols), None)
     if subprotocol is None and require_subprotocol:
         raise HttpError(400, f"offer one of the subprotocols {', '.join(subprotocols)}")
+    deflate = PerMessageDeflate()
     answer = connection.send(
         AcceptConnection(
             subprotocol=subprotocol,
-            extensions=[PerMessageDeflate()] if settings.compression else [],
+            extensions=[deflate] if settings.compression else [],
             extra_headers=[(name.encode(), value.encode()) for name, value in headers],
         )
     )
-    return connection, subprotocol, answer
+    return connection, subprotocol, deflate.enabled(), answer
+
+
+def _frame(data: str | bytes) -> bytes:
+    """Encode a message of the server as one frame (RFC 6455, 5.2)."""
+    opcode, payload = (0x81, data.encode()) if isinstance(data, str) else (0x82, data)
+    size = len(payload)
+    if size < 126:
+        return bytes((opcode, size)) + payload
+    if size < 1 << 16:
+        return struct.pack("!BBH", opcode, 126, size) + payload
+    return struct.pack("!BBQ", opcode, 127, size) + payload
 
 
 def _check_key(keys: Sequence[str]) -> None:

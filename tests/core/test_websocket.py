@@ -26,6 +26,7 @@ from wsproto.extensions import Extension, PerMessageDeflate
 from hubbub.http import HttpServer, Request, Response, Upgrade
 from hubbub.server import Flusher, ListenerSettings, Shutdown, TransportClosed, serve_tcp
 from hubbub.websocket import (
+    Framed,
     WebSocket,
     WebSocketClosed,
     WebSocketSettings,
@@ -61,6 +62,7 @@ class Client:
         self.stream = stream
         self.connection = WSConnection(ConnectionType.CLIENT)
         self.events: list[Event] = []
+        self.received = 0
 
     async def send(self, event: Event) -> None:
         await self.stream.send_all(self.connection.send(event))
@@ -68,6 +70,7 @@ class Client:
     async def next(self) -> Event:
         while not self.events:
             data = await self.stream.receive_some()
+            self.received += len(data)
             self.connection.receive_data(bytes(data) or None)
             self.events.extend(self.connection.events())
         return self.events.pop(0)
@@ -299,6 +302,75 @@ async def test_bytes_that_came_with_the_handshake() -> None:
 
 
 # Closing
+
+
+async def test_all_that_came_with_one_read_is_answered_before_the_close() -> None:
+    batches: list[list[str | bytes]] = []
+
+    async def handler(websocket: WebSocket) -> None:
+        while True:
+            batch = [await websocket.receive()]
+            while (message := websocket.receive_nowait()) is not None:
+                batch.append(message)
+            assert websocket.receive_nowait() is None
+            batches.append(batch)
+            for message in batch:
+                websocket.send(message)
+
+    data = frame(1, b"a") + frame(9, b"p") + frame(2, b"b") + frame(8, b"\x03\xe8") + frame(1, b"c")
+    async with serving(handler) as running:
+        answer = await running.raw(handshake() + data)
+        assert batches == [["a", b"b"]]
+        assert answer.endswith(b"\r\n\r\n\x8a\x01p\x81\x01a\x82\x01b\x88\x02\x03\xe8")
+        assert running.errors == []
+
+
+async def test_the_servers_close_after_the_clients_has_arrived() -> None:
+    async def handler(websocket: WebSocket) -> None:
+        await websocket.receive()
+        assert websocket.receive_nowait() is None
+        websocket.start_close(4000, "mine")
+        websocket.send("too late")
+        with pytest.raises(WebSocketClosed, match="mine"):
+            await websocket.receive()
+
+    async with serving(handler) as running:
+        answer = await running.raw(handshake() + frame(1, b"a") + frame(8, b"\x03\xe8"))
+        assert answer.endswith(b"\r\n\r\n\x88\x06\x0f\xa0mine")
+        assert running.errors == []
+
+
+@pytest.mark.parametrize("compression", [False, True])
+async def test_framed_messages(compression: bool) -> None:
+    sizes = (0, 125, 126, 65535, 65536)
+    messages: list[str | bytes] = ["ü"]
+    for size in sizes:
+        messages += ["t" * size, b"b" * size]
+    framed = Framed(messages)
+
+    async def handler(websocket: WebSocket) -> None:
+        websocket.send_framed(framed)
+        websocket.start_close(1000)
+        websocket.send_framed(framed)
+
+    extensions: list[Extension] = [PerMessageDeflate()]
+    async with (
+        serving(handler, compression=compression) as running,
+        running.connect(extensions=extensions) as client,
+    ):
+        assert bool((await client.opened()).extensions) == compression
+        for message in messages:
+            parts: list[Any] = []
+            finished = False
+            while not finished:
+                event = await client.next()
+                assert isinstance(event, TextMessage | BytesMessage)
+                parts.append(event.data)
+                finished = event.message_finished
+            assert ("" if isinstance(message, str) else b"").join(parts) == message
+        await client.expect_close(1000)
+        assert (client.received < len(framed.data)) == compression
+        assert running.errors == []
 
 
 async def test_close_by_the_client() -> None:
