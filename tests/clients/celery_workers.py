@@ -9,8 +9,9 @@ from typing import Any
 
 from celery import Celery  # type: ignore[import-untyped]
 
+from tests.programs import Running, running
+
 from .celery_app import make_app
-from .programs import Running, running
 
 _SCRIPT = Path(__file__).parent / "celery_app.py"
 

@@ -7,8 +7,7 @@ from uuid import uuid4
 import pytest
 
 from hubbub.testing import HubProcess
-
-from .programs import JavaScript
+from tests.programs import JavaScript
 
 CONFIG = """
 admin.enabled = false

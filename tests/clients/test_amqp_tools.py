@@ -5,8 +5,7 @@ import time
 import pytest
 
 from hubbub.testing import HubProcess
-
-from .programs import WAIT, program, run, running
+from tests.programs import WAIT, program, run, running
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from aiobotocore.session import get_session  # type: ignore[import-untyped]
 from aiormq.exceptions import DeliveryError
 
 from hubbub.testing import HubProcess
-
-from .programs import WAIT
+from tests.programs import WAIT
 
 
 def test_aiobotocore(hub: HubProcess, name: str) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from hubbub.testing import HubProcess
-
-from .programs import AWS_ENVIRONMENT, program, run
+from tests.programs import AWS_ENVIRONMENT, program, run
 
 Aws = Callable[..., Any]
 _ERRORS = [254, 255]

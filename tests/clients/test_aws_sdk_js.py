@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from hubbub.testing import HubProcess
-
-from .programs import JavaScript
+from tests.programs import JavaScript
 
 
 @pytest.fixture

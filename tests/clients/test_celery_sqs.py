@@ -9,9 +9,9 @@ import pytest
 from celery import Celery, chain, chord, group  # type: ignore[import-untyped]
 
 from hubbub.testing import HubProcess
+from tests.programs import WAIT
 
 from .celery_workers import worker
-from .programs import WAIT
 
 kombu: Any = import_module("kombu")  # its types are partial
 pytestmark = pytest.mark.usefixtures("celery_connections")

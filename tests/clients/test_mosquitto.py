@@ -3,8 +3,7 @@
 import pytest
 
 from hubbub.testing import HubProcess
-
-from .programs import program, run, running
+from tests.programs import program, run, running
 
 VERSIONS = ["mqttv31", "mqttv311", "mqttv5"]
 

@@ -2,7 +2,7 @@
 
 import json
 
-from .programs import SCRIPTS
+from tests.programs import SCRIPTS
 
 
 def test_packages_are_locked_and_come_from_whichever_registry_npm_uses() -> None:

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from hubbub.testing import HubProcess
-
-from .programs import program, run, running
+from tests.programs import program, run, running
 
 
 def test_send_and_listen(hub: HubProcess, name: str, tmp_path: Path) -> None:

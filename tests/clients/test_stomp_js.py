@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from hubbub.testing import HubProcess
-
-from .programs import JavaScript
+from tests.programs import JavaScript
 
 
 @pytest.fixture(params=["1.1", "1.2"])

@@ -1,8 +1,7 @@
 """Clients of several protocols in one program."""
 
 from hubbub.testing import HubProcess
-
-from .programs import JavaScript
+from tests.programs import JavaScript
 
 
 def test_a_device_and_a_worker_in_javascript(javascript: JavaScript, hub: HubProcess) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from hubbub.testing.hub import ServedHub
+from tests.programs import program
 
 from .raw import WAIT
-from .test_server_clients import node_environment, tool
+from .test_server_clients import node_environment
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocols" / "mqtt.md"
 
@@ -33,7 +34,7 @@ def test_python(hub: ServedHub) -> None:
 
 
 def test_javascript(hub: ServedHub) -> None:
-    command = [tool("node"), "-e", snippet("javascript", hub)]
+    command = [program("node"), "-e", snippet("javascript", hub)]
     done = subprocess.run(
         command, env=node_environment(), capture_output=True, text=True, check=True, timeout=WAIT
     )
@@ -41,7 +42,7 @@ def test_javascript(hub: ServedHub) -> None:
 
 
 def test_shell(hub: ServedHub) -> None:
-    tool("mosquitto_pub")
+    program("mosquitto_pub")
     command = ["sh", "-e", "-c", snippet("shell", hub)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=WAIT)
     assert done.stdout == "one coffee\n"

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import queue
-import shutil
 import subprocess
 import time
-from pathlib import Path
 from typing import Any, Self
 
 import paho.mqtt.client as paho
@@ -18,11 +16,10 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from hubbub.testing.hub import ServedHub
+from tests.programs import javascript_packages, program
 
 from .conftest import Serve
 from .raw import WAIT
-
-IN_CI = bool(os.environ.get("CI"))
 
 
 class Paho:
@@ -112,21 +109,13 @@ def test_paho_over_websocket(serve: Serve) -> None:
         assert len(one.next().payload) == 200_000
 
 
-def tool(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        assert not IN_CI, f"{name} is not installed"
-        pytest.skip(f"{name} is not installed")
-    return path
-
-
 @pytest.mark.parametrize("version", ["31", "311", "5"])
 def test_mosquitto_clients(hub: ServedHub, version: str) -> None:
     host, port = hub.address("MQTT")
     common = ["-h", host, "-p", str(port), "-V", f"mqttv{version}", "-q", "2"]
     topic = f"mosquitto/{version}"
     subscriber = subprocess.Popen(
-        [tool("mosquitto_sub"), *common, "-t", f"{topic}/#", "-C", "3", "-v"],
+        [program("mosquitto_sub"), *common, "-t", f"{topic}/#", "-C", "3", "-v"],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -136,7 +125,7 @@ def test_mosquitto_clients(hub: ServedHub, version: str) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         for n in range(3):
-            command = [tool("mosquitto_pub"), *common, "-t", f"{topic}/{n}", "-m", f"hello {n}"]
+            command = [program("mosquitto_pub"), *common, "-t", f"{topic}/{n}", "-m", f"hello {n}"]
             subprocess.run(command, check=True, timeout=WAIT)
         output, _ = subscriber.communicate(timeout=WAIT)
     finally:
@@ -151,11 +140,8 @@ def patterns(hub: ServedHub) -> set[str]:
 
 
 def node_environment() -> dict[str, str]:
-    """The environment in which Node finds MQTT.js, if it is installed."""
-    modules = os.environ.get("HUBBUB_NODE_MODULES")
-    if not modules or not (Path(modules) / "mqtt").is_dir():
-        pytest.skip("HUBBUB_NODE_MODULES names no folder with mqtt")
-    return {**os.environ, "NODE_PATH": modules}
+    """The environment in which Node finds MQTT.js."""
+    return {**os.environ, "NODE_PATH": str(javascript_packages())}
 
 
 SCRIPT = """
@@ -186,7 +172,7 @@ client.on("connect", async () => {
 def test_mqtt_js(hub: ServedHub, version: int) -> None:
     host, port = hub.address("MQTT")
     done = subprocess.run(
-        [tool("node"), "-e", SCRIPT, f"mqtt://{host}:{port}", str(version)],
+        [program("node"), "-e", SCRIPT, f"mqtt://{host}:{port}", str(version)],
         env=node_environment(), capture_output=True, text=True, timeout=3 * WAIT, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -1,10 +1,7 @@
 """HTTP subscriptions: confirmation, signatures, headers, retries, dead letters, unsubscribing."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from hubbub import load_config
 from hubbub.testing.hub import serve_in_thread
+from tests.programs import javascript_packages, program, run
 
 from .conftest import Inbox, SnsHub, settings
 from .receiver import Receiver, receive
@@ -250,29 +248,18 @@ validator.validate(fs.readFileSync(0, 'utf8'), error => {
 """
 
 
-@pytest.fixture(scope="session")
-def node_modules() -> Path:
-    """The folder with npm's sns-validator."""
-    modules = Path(os.environ.get("HUBBUB_NODE_MODULES", ""))
-    if shutil.which("node") is None or not (modules / "sns-validator").is_dir():
-        problem = "HUBBUB_NODE_MODULES names no folder with sns-validator"
-        pytest.fail(problem) if os.environ.get("CI") == "true" else pytest.skip(problem)
-    return modules
-
-
-def run_validator(message: dict[str, Any], modules: Path, authority: Path) -> str:
-    done = subprocess.run(
-        ["node", "-e", VALIDATE], input=json.dumps(message), text=True, capture_output=True,
-        env={"NODE_PATH": str(modules), "NODE_EXTRA_CA_CERTS": str(authority), "PATH":
-             str(Path(shutil.which("node") or "").parent)},
-        timeout=30, check=False,
+def run_validator(message: dict[str, Any], authority: Path) -> str:
+    modules = {"NODE_PATH": str(javascript_packages()), "NODE_EXTRA_CA_CERTS": str(authority)}
+    done = run(
+        [program("node"), "-e", VALIDATE],
+        given=json.dumps(message), environment=modules, expect=[0, 1],
     )  # fmt: skip
-    return (done.stdout + done.stderr).strip()
+    return (done.stdout + done.stderr).decode().strip()
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
 def test_the_javascript_validator_accepts_signatures_served_over_tls(
-    tmp_path: Path, boto_session: boto3.Session, node_modules: Path, version: str
+    tmp_path: Path, boto_session: boto3.Session, version: str
 ) -> None:
     authority = trustme.CA()
     chain, key, root = tmp_path / "chain.pem", tmp_path / "key.pem", tmp_path / "root.pem"
@@ -294,10 +281,10 @@ def test_the_javascript_validator_accepts_signatures_served_over_tls(
         ]
         sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=receiver.url)
         message = receiver.get().json
-        assert run_validator(message, node_modules, root) == "valid"
+        assert run_validator(message, root) == "valid"
         sns.confirm_subscription(TopicArn=topic, Token=message["Token"])
         sns.publish(TopicArn=topic, Message="hello", Subject="greeting")
         message = receiver.get().json
-        assert run_validator(message, node_modules, root) == "valid"
+        assert run_validator(message, root) == "valid"
         forged = message | {"Message": "goodbye"}
-        assert run_validator(forged, node_modules, root) == "The message signature is invalid."
+        assert run_validator(forged, root) == "The message signature is invalid."

@@ -4,11 +4,10 @@ import contextlib
 import io
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
+from tests.programs import javascript_packages, program
 
 from .conftest import SqsHub
 
@@ -38,20 +37,16 @@ def test_python(hub: SqsHub) -> None:
 
 
 def test_javascript(hub: SqsHub, tmp_path: Path) -> None:
-    node, modules = shutil.which("node"), os.environ.get("HUBBUB_NODE_MODULES")
-    if node is None or not modules:
-        pytest.skip("HUBBUB_NODE_MODULES names no folder with @aws-sdk/client-sqs")
     script = tmp_path / "snippet.cjs"
     script.write_text(snippet("javascript", hub))
-    assert run([node, str(script)], NODE_PATH=modules) == "one coffee\n"
+    said = run([program("node"), str(script)], NODE_PATH=str(javascript_packages()))
+    assert said == "one coffee\n"
 
 
 def test_shell(hub: SqsHub) -> None:
-    if shutil.which("aws") is None:
-        pytest.skip("the AWS command line is not installed")
-    if subprocess.run(["aws", "--version"], capture_output=True, check=False).returncode:
-        pytest.skip("the AWS command line does not run")
-    assert run(["sh", "-e", "-c", snippet("shell", hub)]).endswith("one coffee\n")
+    beside = Path(program("aws")).parent  # a virtual environment may not be on the path
+    path = f"{beside}{os.pathsep}{os.environ['PATH']}"
+    assert run(["sh", "-e", "-c", snippet("shell", hub)], PATH=path).endswith("one coffee\n")
 
 
 def run(command: list[str], **environment: str) -> str:

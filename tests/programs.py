@@ -18,7 +18,7 @@ import pytest
 
 WAIT = 20.0
 """Seconds after which something that should have come has not."""
-SCRIPTS = Path(__file__).parent / "js"
+SCRIPTS = Path(__file__).parent / "clients" / "js"
 _INSTALL = 300.0
 """Seconds that npm may take."""
 
@@ -140,7 +140,7 @@ def running(command: Sequence[str], **environment: str) -> Iterator[Running]:
 
 
 class JavaScript:
-    """The scripts beside this module, with the packages of their lock file.
+    """The scripts in `SCRIPTS`, with the packages of their lock file.
 
     Args:
         folder: where the scripts are put beside the packages, since a module's imports are looked
@@ -151,7 +151,7 @@ class JavaScript:
         self._node = program("node")
         for script in SCRIPTS.glob("*.mjs"):
             shutil.copy(script, folder)
-        (folder / "node_modules").symlink_to(_installed_packages())
+        (folder / "node_modules").symlink_to(javascript_packages())
         self._folder = folder
 
     def run(self, script: str, **argument: Any) -> Any:
@@ -160,8 +160,8 @@ class JavaScript:
         return json.loads(run(command).stdout)
 
 
-def _installed_packages() -> Path:
-    """The folder with the packages; installs them if this lock file's are not there yet."""
+def javascript_packages() -> Path:
+    """The folder with npm's packages; installs those of the lock file if they are not there yet."""
     npm = program("npm")
     names = ("package.json", "package-lock.json", ".npmrc")
     digest = hashlib.sha256(b"".join((SCRIPTS / name).read_bytes() for name in names))
