@@ -187,6 +187,27 @@ async def test_waiters_and_consumers_take_turns(harness: Harness, nursery: trio.
     assert visible(queue) == (1, 3, 0)
 
 
+async def test_a_waiting_receive_gets_no_more_than_it_asked_for(
+    harness: Harness, nursery: trio.Nursery
+) -> None:
+    queue = await harness.queue()
+    pushed: list[Delivery] = []
+    terms = ConsumerTerms(owner="c", windows=(Window(2),))
+    queue.consume(pushed.extend, terms, lambda reason: None)
+    received: list[Delivery] = []
+
+    async def wait() -> None:
+        received.extend(await take(queue, 3, wait=20_000))
+
+    nursery.start_soon(wait)
+    await trio.testing.wait_all_tasks_blocked()
+    harness.send(queue, *"abcdefgh")  # the consumer's window is full before the waiter's turn ends
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(pushed) == 2
+    assert len(received) == 3
+    assert visible(queue) == (3, 5, 0)
+
+
 async def test_a_window_bounds_what_is_not_settled(harness: Harness) -> None:
     queue = await harness.queue()
     got: list[Delivery] = []

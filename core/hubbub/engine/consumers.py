@@ -130,8 +130,8 @@ class Line:
 
     def next(
         self, served: dict[PushConsumer, list[Delivery]], *, single_active: bool
-    ) -> PushConsumer | None:
-        """Return whose turn it is, after `served` in this round.
+    ) -> tuple[PushConsumer, int] | None:
+        """Return whose turn it is, after `served` in this round, and how many it may be given.
 
         Those without room leave the line until there is some.
         """
@@ -147,7 +147,7 @@ class Line:
                 if len(line) > 1:
                     line.remove(consumer)  # it stands first, but for ranks
                     line.append(consumer)
-                return consumer
+                return consumer, room
             self._step_out(consumer)
             for window in consumer.terms.windows:
                 if window.room <= 0:

@@ -376,11 +376,12 @@ class MemoryQueue(Queue):
         served: dict[PushConsumer, list[Delivery]] = {}
         batches: dict[PushConsumer, object] = {}
         while self._visible and (
-            consumer := self._line.next(served, single_active=self.settings.single_active)
+            turn := self._line.next(served, single_active=self.settings.single_active)
         ):
+            consumer, room = turn
             alone = len(self._line) == 1
             batch = batches.setdefault(consumer, object())
-            entries = self._take(consumer.room() if alone else 1, batch)
+            entries = self._take(room if alone else 1, batch)
             if not entries:
                 break
             deliveries = self._lease(entries, consumer.terms, consumer)
