@@ -355,7 +355,14 @@ class Hub:
 
         server = HttpServer(app, http, shutdown=self.shutdown, on_error=failed)
         with self.meters.http(name, server.stats):
-            await self.serve_tcp(server, settings, describe, name=name, task_status=task_status)
+            await self.serve_tcp(
+                server,
+                settings,
+                describe,
+                name=name,
+                alpn=server.alpn,
+                task_status=task_status,
+            )
 
 
 async def serve(config: Config, *, ready: Callable[[Sequence[Endpoint]], None]) -> None:

@@ -99,6 +99,7 @@ async def serving(
             flusher=flusher,
             shutdown=shutdown,
             on_error=lambda error, _: running.errors.append(error),
+            alpn=running.server.alpn,
             task_status=task_status,
         )
         running.ended.set()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from hubbub.http.messages import Response, reason_phrase
 from hubbub.http.parser import RequestHead
 
-__all__ = ["Framing", "HeadWriter", "Rendered"]
+__all__ = ["CommonHeaders", "Framing", "HeadWriter", "Rendered"]
 
 _HEADER_LINES = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\x80-\xff]*\r\n)*")
 
@@ -33,8 +33,8 @@ class Rendered(NamedTuple):
     """Whether the connection stays open."""
 
 
-class HeadWriter:
-    """Writes heads. One for a server: it remembers what they have in common.
+class CommonHeaders:
+    """The headers that a server adds to every answer.
 
     Args:
         server: the Server header; empty for none.
@@ -42,10 +42,32 @@ class HeadWriter:
     """
 
     def __init__(self, server: str, clock: Callable[[], float]) -> None:
-        self._server = server
+        self.server = server
         self._clock = clock
         self._second = -1
-        self._common = self._date_line = self._server_line = ""
+        self._date = ""
+
+    def date(self) -> str:
+        """Return the value of Date: the same object for a whole second."""
+        second = int(self._clock())
+        if second != self._second:
+            self._second = second
+            self._date = formatdate(second, usegmt=True)
+        return self._date
+
+
+class HeadWriter:
+    """Writes heads. One for a server: it remembers what they have in common.
+
+    Args:
+        common: the headers that the server adds.
+    """
+
+    def __init__(self, common: CommonHeaders) -> None:
+        self._added = common
+        self._date = ""
+        self._common = self._date_line = ""
+        self._server_line = f"Server: {common.server}\r\n" if common.server else ""
         self._status_lines: dict[int, str] = {}
 
     def render(self, response: Response, request: RequestHead | None, keep: bool) -> Rendered:
@@ -114,11 +136,10 @@ class HeadWriter:
         return line
 
     def _common_lines(self, *, date: bool, server: bool) -> str:
-        second = int(self._clock())
-        if second != self._second:
-            self._second = second
-            self._date_line = f"Date: {formatdate(second, usegmt=True)}\r\n"
-            self._server_line = f"Server: {self._server}\r\n" if self._server else ""
+        now = self._added.date()
+        if now is not self._date:
+            self._date = now
+            self._date_line = f"Date: {now}\r\n"
             self._common = self._date_line + self._server_line
         if date and server:
             return self._common

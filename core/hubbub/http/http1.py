@@ -7,11 +7,12 @@ Source: RFC 9112.
 """
 
 import contextlib
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 
 import trio
 
 from hubbub.http.heads import Framing, HeadWriter, Rendered
+from hubbub.http.http2_frames import PREFACE
 from hubbub.http.messages import HttpError, Request, Response, Upgrade, close_body
 from hubbub.http.parser import BadRequest, RequestHead, RequestParser
 from hubbub.http.service import Service
@@ -36,7 +37,15 @@ FAIRNESS = 16
 
 
 class Http1Connection:
-    """The loop of one connection; the `Exchange` of each of its requests."""
+    """The loop of one connection; the `Exchange` of each of its requests.
+
+    Args:
+        service: answers the requests.
+        heads: writes the heads of answers.
+        parser: a new one.
+        transport: the connection.
+        http2: takes over where the client begins with HTTP/2; None if that is not spoken.
+    """
 
     __slots__ = (
         "_answered",
@@ -44,6 +53,7 @@ class Http1Connection:
         "_continue_wanted",
         "_deadline",
         "_heads",
+        "_http2",
         "_linger",
         "_parser",
         "_service",
@@ -54,13 +64,19 @@ class Http1Connection:
     )
 
     def __init__(
-        self, service: Service, heads: HeadWriter, parser: RequestParser, transport: Transport
+        self,
+        service: Service,
+        heads: HeadWriter,
+        parser: RequestParser,
+        transport: Transport,
+        http2: Callable[[Transport, bytes], Awaitable[None]] | None,
     ) -> None:
         self.transport = transport
         self.disconnected = False
         self.stopping = False
         self._service = service
         self._heads = heads
+        self._http2 = http2
         self._parser = parser
         self._deadline = Deadline()
         self._answered = False  # the current request: its answer has begun
@@ -93,7 +109,6 @@ class Http1Connection:
         if upgrade is None:
             await self.transport.aclose(linger=self._linger)
         else:
-            service.stats.upgrades += 1
             self.transport.write(upgrade.head)
             await upgrade.handler(self.transport, self._parser.take_rest())
 
@@ -102,6 +117,8 @@ class Http1Connection:
         parser = self._parser
         transport = self.transport
         self._deadline.start(service.settings.head_timeout, KEEP_ALIVE)
+        if self._http2 is not None and await self._is_http2():
+            return Upgrade(b"", self._http2)
         in_a_row = 0
         while True:
             head = parser.next_head()
@@ -119,6 +136,7 @@ class Http1Connection:
             answer = await service.ask(request)
             if isinstance(answer, Upgrade):
                 if parser.body_done:
+                    service.stats.upgrades += 1
                     return answer
                 error = RuntimeError("an upgrade before the body has been read")
                 answer = service.crashed(error, request)
@@ -130,6 +148,18 @@ class Http1Connection:
             if in_a_row >= FAIRNESS:
                 in_a_row = 0
                 await trio.lowlevel.checkpoint()
+
+    async def _is_http2(self) -> bool:
+        """Feed the parser with the first bytes, unless they begin HTTP/2 (RFC 9113, 3.3)."""
+        received = b""
+        while len(received) < len(PREFACE) and PREFACE.startswith(received):
+            data = await self.transport.receive()
+            if not data:
+                break
+            received += data
+            self._deadline.phase = HEAD
+        self._parser.feed(received)
+        return received.startswith(PREFACE)
 
     async def _receive_head(self) -> bool:
         """Feed the parser; False when no request is to come."""

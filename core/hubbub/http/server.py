@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from hubbub.http.h11_parser import H11Parser
-from hubbub.http.heads import HeadWriter
+from hubbub.http.heads import CommonHeaders, HeadWriter
 from hubbub.http.http1 import Http1Connection
 from hubbub.http.messages import App, Request
 from hubbub.http.parser import RequestParser
@@ -23,7 +23,7 @@ class HttpServer:
         app: answers the requests.
         settings: limits and deadlines.
         shutdown: the stop to take part in: the requests in hand are answered with
-            `Connection: close`, connections that wait for one are closed.
+            `Connection: close` or after a GOAWAY, connections that wait for one are closed.
         stats: counters to use.
         on_error: gets an exception that `app` raised, and its request. The client gets a 500.
         clock: the wall clock, in seconds since 1970.
@@ -47,12 +47,28 @@ class HttpServer:
         self._service = Service(
             app, self.settings, shutdown=self.shutdown, stats=self.stats, on_error=on_error
         )
-        self._heads = HeadWriter(self.settings.server_header, clock)
+        self._common = CommonHeaders(self.settings.server_header, clock)
+        self._heads = HeadWriter(self._common)
         self._new_parser = new_parser or self._new_h11_parser
+        self._http2 = self._serve_http2 if self.settings.http2 else None
+
+    @property
+    def alpn(self) -> tuple[str, ...]:
+        """The names of what is spoken here, for TLS (RFC 7301), the preferred first."""
+        return ("h2", "http/1.1") if self.settings.http2 else ("http/1.1",)
 
     async def __call__(self, transport: Transport) -> None:
         """Serve one connection until it ends."""
-        await Http1Connection(self._service, self._heads, self._new_parser(), transport).run()
+        if transport.alpn == "h2":
+            await self._serve_http2(transport, b"")
+        else:
+            parser = self._new_parser()
+            await Http1Connection(self._service, self._heads, parser, transport, self._http2).run()
+
+    async def _serve_http2(self, transport: Transport, received: bytes) -> None:
+        from hubbub.http.http2 import Http2Connection  # noqa: PLC0415 - h2 takes time and memory
+
+        await Http2Connection(self._service, self._common, transport).run(received)
 
     def _new_h11_parser(self) -> RequestParser:
         return H11Parser(

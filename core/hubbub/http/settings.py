@@ -36,6 +36,13 @@ class HttpSettings(BaseModel):
         description="Seconds that a client which still sends when its request is refused gets to "
         "read the answer.",
     )
+    http2: bool = Field(
+        default=True,
+        description="Speak HTTP/2 too: by ALPN on TLS, by prior knowledge on plain TCP.",
+    )
+    http2_max_streams: int = Field(
+        default=100, ge=1, description="Requests at once on one HTTP/2 connection."
+    )
     server_header: str = Field(
         default="hubbub", description="The Server header of all answers; empty for none."
     )
@@ -54,3 +61,10 @@ class HttpStats:
     """Requests answered with 500 because the application failed."""
     upgrades: int = 0
     """Connections handed to another protocol, such as WebSocket."""
+    http2_connections: int = 0
+    http2_floods: int = 0
+    """HTTP/2 connections closed because they sent too much that asks for nothing."""
+    http2_refused: int = 0
+    """HTTP/2 requests refused because too many were under way on their connection."""
+    http2_slow_readers: int = 0
+    """HTTP/2 answers cut off because the client did not take them."""

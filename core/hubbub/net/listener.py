@@ -393,6 +393,7 @@ class _Server:
             peer=peer,
             local=local,
             tls=True,
+            alpn=stream.selected_alpn_protocol(),
             peer_certificate=stream.getpeercert() or None,
             limits=self._limits,
             stats=self._stats,

@@ -89,6 +89,7 @@ class Transport(ABC):
         "_pieces",
         "_progress",
         "abort_reason",
+        "alpn",
         "buffered",
         "bytes_in",
         "bytes_out",
@@ -109,6 +110,7 @@ class Transport(ABC):
         peer: str,
         local: str,
         tls: bool = False,
+        alpn: str | None = None,
         peer_certificate: Mapping[str, Any] | None = None,
         limits: WriteLimits | None = None,
         stats: TransportStats | None = None,
@@ -119,6 +121,8 @@ class Transport(ABC):
         self.local = local
         """The address the client connected to."""
         self.tls = tls
+        self.alpn = alpn
+        """The application protocol that was agreed on by TLS, as "h2"; None if none was."""
         self.peer_certificate = peer_certificate
         """The verified client certificate as `ssl.SSLSocket.getpeercert` gives it, or None."""
         self.limits = limits or WriteLimits()
