@@ -7,7 +7,7 @@ from functools import partial
 
 import trio
 
-from hubbub import ConfigSection, Endpoint, HttpServer, Hub, Server, SocketAddress, hookimpl
+from hubbub import ConfigSection, Endpoint, Hub, Server, SocketAddress, hookimpl
 
 from .gateway import Gateway
 from .routes import OPERATIONS
@@ -34,14 +34,6 @@ async def _serve(
     hub: Hub, settings: GatewaySettings, task_status: trio.TaskStatus[list[Endpoint]]
 ) -> None:
     gateway = Gateway(hub, settings, OPERATIONS)
-    server = HttpServer(
-        gateway,
-        settings.http,
-        shutdown=hub.shutdown,
-        on_error=lambda error, request: hub.log.error(
-            "gateway request failed", path=request.path, exc_info=error
-        ),
-    )
     scheme = "https" if settings.listener.tls else "http"
 
     def describe(address: SocketAddress) -> Endpoint:
@@ -49,8 +41,8 @@ async def _serve(
         return Endpoint("HTTP", url, f"curl -d hello {url}/queues/orders/messages")
 
     try:
-        await hub.serve_tcp(
-            server, settings.listener, describe, name="gateway", task_status=task_status
+        await hub.serve_http(
+            gateway, settings.listener, describe, name="gateway", task_status=task_status
         )
     finally:
         gateway.close()

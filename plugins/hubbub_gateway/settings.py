@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from hubbub import Duration, HttpSettings, ListenerSettings, Section, Size
+from hubbub import Duration, ListenerSettings, Section, Size
 
 
 class GatewayListener(ListenerSettings):
@@ -40,9 +40,6 @@ class GatewaySettings(Section):
 
     listener: GatewayListener = Field(
         default_factory=GatewayListener, description="Where it listens; with `tls`, by HTTPS."
-    )
-    http: HttpSettings = Field(
-        default_factory=HttpSettings, description="Limits and deadlines of the HTTP server."
     )
     cors: CorsSettings = Field(
         default_factory=CorsSettings, description="Web pages that may call the API."
