@@ -1,7 +1,15 @@
 """What plugin authors, and hubbub itself, test with."""
 
 from .clock import ManualClock
+from .engine import DurableEngineAcceptance, EngineAcceptance
 from .hub import ServedHub, serve_in_thread
 from .process import HubProcess
 
-__all__ = ["HubProcess", "ManualClock", "ServedHub", "serve_in_thread"]
+__all__ = [
+    "DurableEngineAcceptance",
+    "EngineAcceptance",
+    "HubProcess",
+    "ManualClock",
+    "ServedHub",
+    "serve_in_thread",
+]
