@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from hubbub.testing import HubProcess
-
 from tests.programs import JavaScript
 
 
