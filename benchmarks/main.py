@@ -15,7 +15,7 @@ from . import generator
 from .lanes import LANES, Lane, Settings, Target
 from .processes import BenchmarkError, running
 from .report import Result, table
-from .servers import PEERS, Server, hubbub
+from .servers import PEERS, SYSTEM_FOLDERS, Server, hubbub
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,7 +93,7 @@ def _measure_one(
 
 def _servers(peers: Sequence[str], folders: Sequence[Path]) -> list[Server]:
     servers = [hubbub()]
-    search = [*folders, Path(sys.executable).parent, Path("/usr/sbin")]
+    search = [*folders, Path(sys.executable).parent, *SYSTEM_FOLDERS]
     search += [Path(folder) for folder in os.get_exec_path()]
     for peer in PEERS:
         if peer.name not in peers:

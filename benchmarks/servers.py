@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .processes import BenchmarkError, Launch, free_port
+
+SYSTEM_FOLDERS = (Path("/usr/lib/rabbitmq/bin"), Path("/usr/sbin"))
+"""Where packages put servers beside $PATH; RabbitMQ's in /usr/sbin is for the user rabbitmq."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def hubbub() -> Server:
     sections = _listening_sections()
     return Server(
         "hubbub",
-        frozenset({"sqs", "sns", "kinesis", "mqtt"}),
+        frozenset({"sqs", "sns", "kinesis", "mqtt", "amqp", "stomp"}),
         version,
         lambda folder: _launch_hubbub(sections, folder),
     )
@@ -74,9 +78,8 @@ def _listening_sections() -> list[str]:
 
 def _launch_hubbub(sections: Sequence[str], folder: Path) -> Launch:
     """Give the listeners that are measured a port we know, and all others whatever is free."""
-    aws, mqtt = free_port(), free_port()
-    ports = {"sqs": aws, "sns": aws, "kinesis": aws, "mqtt": mqtt}
-    binds = {"aws": aws, "mqtt": mqtt}
+    binds = {name: free_port() for name in ("aws", "mqtt", "amqp", "stomp")}
+    ports = binds | _aws_ports(binds["aws"])
     lines = ["[hub]", 'durability = "full"']
     for name in sections:
         lines += [f"[{name}.listener]", f'bind = ["127.0.0.1:{binds.get(name, 0)}"]']
@@ -106,6 +109,57 @@ log_type error
 """
     )
     return Launch([command, "-c", str(config)], {"mqtt": port})
+
+
+def _launch_rabbitmq(command: str, folder: Path) -> Launch:
+    """Set it up as Debian's package does, with its STOMP plugin, and a node name of its own.
+
+    It is told that systemd runs it, so that the Erlang machine takes the place of its shell script
+    and ends at SIGTERM. epmd, which else stays behind as a daemon, is its child.
+    """
+    ports = {"amqp": free_port(), "stomp": free_port()}
+    distribution, epmd = free_port(), free_port()
+    config = folder / "rabbitmq.conf"
+    config.write_text(
+        f"""\
+listeners.tcp.default = 127.0.0.1:{ports["amqp"]}
+stomp.listeners.tcp.1 = 127.0.0.1:{ports["stomp"]}
+log.console.level = error
+log.file.level = error
+"""
+    )
+    plugins = folder / "enabled_plugins"
+    plugins.write_text("[rabbitmq_stomp].\n")
+    empty = folder / "environment.conf"
+    empty.write_text("")
+    environment = {
+        "HOME": str(folder),
+        "RUNNING_UNDER_SYSTEMD": "true",
+        "ERL_EPMD_PORT": str(epmd),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODENAME": f"bench{epmd}@localhost",
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_DIST_PORT": str(distribution),
+        "RABBITMQ_CONFIG_FILE": str(config),
+        "RABBITMQ_CONF_ENV_FILE": str(empty),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
+        "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+    }
+    script = f"epmd -port {epmd} -address 127.0.0.1 & exec {shlex.quote(command)}"
+    return Launch(["sh", "-c", script], ports, environment)
+
+
+def _rabbitmq_version(command: str) -> str:
+    """Ask the package manager: the server itself needs seconds to say it."""
+    del command
+    query = ["dpkg-query", "--show", "--showformat", "${Version}", "rabbitmq-server"]
+    try:
+        shown = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+    except FileNotFoundError:  # not a Debian
+        shown = ""
+    return shown.partition("-")[0] or "of unknown version"
 
 
 def _aws_ports(port: int) -> dict[str, int]:
@@ -195,6 +249,14 @@ PEERS = (
         "apt-get install mosquitto",
         _mosquitto_version,
         _launch_mosquitto,
+    ),
+    Peer(
+        "rabbitmq",
+        frozenset({"amqp", "stomp"}),
+        "rabbitmq-server",
+        "apt-get install rabbitmq-server",
+        _rabbitmq_version,
+        _launch_rabbitmq,
     ),
     Peer(
         "moto",

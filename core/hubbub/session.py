@@ -119,6 +119,10 @@ class StreamInfo:
         """When it was created, milliseconds since the epoch."""
         return self._stream.created
 
+    def count(self) -> int:
+        """Count its records."""
+        return len(self._stream)
+
     def shards(self) -> list[ShardInfo]:
         """All shards, open and closed, by id."""
         return self._stream.shards()

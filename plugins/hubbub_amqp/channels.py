@@ -160,6 +160,20 @@ class Channel(ChannelState):
             "does not match that of the original declaration.",
         )
 
+    def _not_by_streams(self, what: str, name: str) -> AmqpError:
+        return AmqpError(
+            Reply.NOT_IMPLEMENTED,
+            f"{what} not supported by stream queues queue '{name}' in vhost '{self._vhost}'",
+        )
+
+    def _refuse_global_prefetch(self, name: str) -> None:
+        """Refuse a consumer of a queue of a type that knows no prefetch of a channel."""
+        if self.window.limit is not None:
+            raise AmqpError(
+                Reply.NOT_IMPLEMENTED,
+                f"queue '{name}' in vhost '{self._vhost}' does not support global qos",
+            )
+
     def _get(self, name: str) -> QueueInfo | StreamInfo:
         found = self._find(name)
         if found is None:
@@ -197,13 +211,11 @@ class Channel(ChannelState):
     async def _exchange_declare(self, method: m.ExchangeDeclare) -> None:
         host, name = self.connection.host, method.exchange
         if method.passive:
-            host.find(name)
+            self._named_exchange(name)
         else:
             host.check_type(method.type)
             if name == DEFAULT_EXCHANGE:
-                raise AmqpError(
-                    Reply.ACCESS_REFUSED, "operation not permitted on the default exchange"
-                )
+                self._named_exchange(name)
             if name.startswith("amq.") and name not in host.exchanges:
                 raise _reserved("exchange", name)
             self._may_configure_exchange(name)
@@ -221,9 +233,12 @@ class Channel(ChannelState):
     async def _exchange_delete(self, method: m.ExchangeDelete) -> None:
         host, name = self.connection.host, method.exchange
         if name == DEFAULT_EXCHANGE:
-            raise AmqpError(Reply.ACCESS_REFUSED, "operation not permitted on the default exchange")
+            self._named_exchange(name)
         if name.startswith("amq."):
-            raise _reserved("exchange", name)
+            raise AmqpError(
+                Reply.ACCESS_REFUSED,
+                f"deletion of system exchange '{name}' in vhost '{self._vhost}' not allowed",
+            )
         exchange = host.exchanges.get(name)
         if exchange is not None:
             self._may_configure_exchange(name)
@@ -237,9 +252,6 @@ class Channel(ChannelState):
             self._say(m.ExchangeDeleteOk())
 
     def _exchange_binding(self, method: m.ExchangeBind | m.ExchangeUnbind) -> Binding:
-        source = self._named_exchange(method.source)
-        self._named_exchange(method.destination)
-        check_binding(source, method.routing_key, method.arguments)
         self._may_configure_exchange(method.destination)
         return Binding(
             method.source, "exchange", method.destination, method.routing_key,
@@ -247,17 +259,23 @@ class Channel(ChannelState):
         )  # fmt: skip
 
     async def _exchange_bind(self, method: m.ExchangeBind) -> None:
+        source = self._named_exchange(method.source)
+        destination = self._named_exchange(method.destination)
+        check_binding(source, method.routing_key, method.arguments)
         binding = self._exchange_binding(method)
         connection = self.connection
-        destination = connection.host.find(binding.destination)
         connection.host.bind(connection.bus, binding, durable=destination.record.durable)
         await connection.bus.commit().wait()
         if not method.no_wait:
             self._say(m.ExchangeBindOk())
 
     async def _exchange_unbind(self, method: m.ExchangeUnbind) -> None:
-        self.connection.host.unbind(self._exchange_binding(method))
-        await self.connection.bus.commit().wait()
+        host = self.connection.host
+        if DEFAULT_EXCHANGE in {method.source, method.destination}:
+            self._named_exchange(DEFAULT_EXCHANGE)
+        if method.source in host.exchanges and method.destination in host.exchanges:
+            host.unbind(self._exchange_binding(method))
+            await self.connection.bus.commit().wait()
         if not method.no_wait:
             self._say(m.ExchangeUnbindOk())
 
@@ -265,13 +283,13 @@ class Channel(ChannelState):
 
     async def _queue_declare(self, method: m.QueueDeclare) -> None:
         name = method.queue
+        if name == REPLY_TO or name.startswith(f"{REPLY_TO}."):
+            if name != REPLY_TO and name[len(REPLY_TO) + 1 :] not in self.connection.host.replies:
+                raise self._no_queue(name)
+            self._declared(method, name, 0, 1)
+            return
         if method.passive:
-            name = self._name(name)
-            if name.startswith(f"{REPLY_TO}."):
-                if name[len(REPLY_TO) + 1 :] not in self.connection.host.replies:
-                    raise self._no_queue(name)
-                self._declared(method, name, 0, 1)
-                return
+            name = name or self._last_queue
             found: QueueInfo | StreamInfo | None = self._get(name)
         elif not name:
             name = generated_name()
@@ -287,7 +305,7 @@ class Channel(ChannelState):
         if not method.passive:
             self._check_same(name, found, Declaration.of(method))
         if isinstance(found, StreamInfo):
-            self._declared(method, name, 0, 0)
+            self._declared(method, name, found.count(), 0)
         else:
             counts = found.counts()
             self._declared(method, name, counts.visible, counts.consumers)
@@ -326,24 +344,22 @@ class Channel(ChannelState):
         if wanted.durable:
             await bus.commit().wait()
 
-    def _queue_binding(self, method: m.QueueBind | m.QueueUnbind) -> tuple[Binding, bool]:
-        """Return the binding, and whether its queue is durable."""
+    def _queue_binding(self, method: m.QueueBind | m.QueueUnbind, *, stream: bool) -> Binding:
         name = self._name(method.queue)
         key = method.routing_key
         if not method.queue and not key:
             key = name
-        found = self._get(name)
-        exchange = self._named_exchange(method.exchange)
-        check_binding(exchange, key, method.arguments)
-        is_stream = isinstance(found, StreamInfo)
-        binding = Binding(
-            exchange.name, "stream" if is_stream else "queue", name, key,
-            method.arguments.raw or b"",
-        )  # fmt: skip
-        return binding, isinstance(found, StreamInfo) or found.settings.durable
+        kind = "stream" if stream else "queue"
+        return Binding(method.exchange, kind, name, key, method.arguments.raw or b"")
 
     async def _queue_bind(self, method: m.QueueBind) -> None:
-        binding, durable = self._queue_binding(method)
+        name = self._name(method.queue)
+        exchange = self._named_exchange(method.exchange)
+        found = self._get(name)
+        stream = isinstance(found, StreamInfo)
+        binding = self._queue_binding(method, stream=stream)
+        check_binding(exchange, binding.key, method.arguments)
+        durable = isinstance(found, StreamInfo) or found.settings.durable
         connection = self.connection
         connection.host.bind(connection.bus, binding, durable=durable)
         if durable:
@@ -353,21 +369,24 @@ class Channel(ChannelState):
 
     async def _queue_unbind(self, method: m.QueueUnbind) -> None:
         connection = self.connection
-        if self._find(self._name(method.queue)) is not None:
-            if method.exchange == DEFAULT_EXCHANGE:
-                self._named_exchange(method.exchange)
-            if method.exchange in connection.host.exchanges:
-                binding, _ = self._queue_binding(method)
-                if not connection.bus.allowed("publish", binding.target):
-                    raise DeniedError(connection.user, "publish", binding.target)
-                connection.host.unbind(binding)
-                await connection.bus.commit().wait()
+        name = self._name(method.queue)
+        if method.exchange == DEFAULT_EXCHANGE:
+            self._named_exchange(method.exchange)
+        stream = connection.bus.find_queue(name) is None
+        binding = self._queue_binding(method, stream=stream)
+        exchange = connection.host.exchanges.get(method.exchange)
+        if exchange is not None and binding in exchange.bindings:
+            self._get(name)
+            if not connection.bus.allowed("publish", binding.target):
+                raise DeniedError(connection.user, "publish", binding.target)
+            connection.host.unbind(binding)
+            await connection.bus.commit().wait()
         self._say(m.QueueUnbindOk())
 
     async def _queue_purge(self, method: m.QueuePurge) -> None:
         name = self._name(method.queue)
         if isinstance(self._get(name), StreamInfo):
-            raise AmqpError(Reply.NOT_IMPLEMENTED, f"purge not supported by stream '{name}'")
+            raise self._not_by_streams("queue.purge", name)
         count = await self.connection.bus.purge_queue(name)
         if not method.no_wait:
             self._say(m.QueuePurgeOk(count))
@@ -444,30 +463,32 @@ class Channel(ChannelState):
             )
         if isinstance(found, StreamInfo):
             return self._consume_stream(method, tag, name, found)
+        if is_quorum(found):
+            self._refuse_global_prefetch(name)
+        in_use = AmqpError(
+            Reply.ACCESS_REFUSED, f"queue '{name}' in vhost '{self._vhost}' in exclusive use"
+        )
+        if method.exclusive and found.settings.single_active:
+            raise in_use
         try:
             return QueueConsumer(
                 self, tag, found, no_ack=method.no_ack, exclusive=method.exclusive,
                 priority=priority,
             )  # fmt: skip
         except RefusedError:
-            raise AmqpError(
-                Reply.ACCESS_REFUSED,
-                f"queue '{name}' in vhost '{self._vhost}' in exclusive use",
-            ) from None
+            raise in_use from None
 
     def _consume_stream(
         self, method: m.BasicConsume, tag: str, name: str, found: StreamInfo
     ) -> Consumer:
-        where = f"stream queue '{name}' in vhost '{self._vhost}'"
         if method.no_ack:
-            raise AmqpError(
-                Reply.NOT_IMPLEMENTED, f"automatic acknowledgement not supported by {where}"
-            )
+            raise self._not_by_streams("automatic acknowledgement", name)
         if not self.prefetch:
             raise AmqpError(
                 Reply.PRECONDITION_FAILED,
                 f"consumer prefetch count is not set for 'queue '{name}' in vhost '{self._vhost}''",
             )
+        self._refuse_global_prefetch(name)
         offset = method.arguments.get("x-stream-offset")
         return StreamConsumer(self, tag, name, found, offset)
 
@@ -484,10 +505,7 @@ class Channel(ChannelState):
         connection = self.connection
         found = self._get(name)
         if isinstance(found, StreamInfo):
-            raise AmqpError(
-                Reply.NOT_IMPLEMENTED,
-                f"basic.get not supported by stream queue '{name}' in vhost '{self._vhost}'",
-            )
+            raise self._not_by_streams("basic.get", name)
         deliveries = await connection.bus.receive(name, owner=self.owner, held=True)
         if not deliveries:
             self._say(m.BasicGetEmpty())
@@ -500,7 +518,7 @@ class Channel(ChannelState):
             tag = self.ledger.deliver(Held(delivery.receipt, None, connection.time()))
         spelled = connection.spell(delivery.message)
         if is_quorum(found):
-            spelled = with_count(spelled, delivery)
+            spelled = with_count(spelled, delivery, always=True)
         answer = m.BasicGetOk(
             tag, delivery.redelivered, spelled.exchange, spelled.routing_key, found.counts().visible
         )
@@ -528,11 +546,21 @@ class Channel(ChannelState):
         if self.mode is Mode.TX:
             before = dict(self.ledger.items())
             held = self.ledger.settle(tag, multiple=multiple)
+            if outcome is not Outcome.ACCEPT:
+                self._refuse_rejection(held)
             wanted = set(map(id, held))
             numbered = [(number, item) for number, item in before.items() if id(item) in wanted]
             self._settles.append((numbered, outcome))
             return
-        await self._settle(self.ledger.settle(tag, multiple=multiple), outcome)
+        held = self.ledger.settle(tag, multiple=multiple)
+        if outcome is not Outcome.ACCEPT:
+            self._refuse_rejection(held)
+        await self._settle(held, outcome)
+
+    def _refuse_rejection(self, held: Sequence[Held]) -> None:
+        for each in held:
+            if each.receipt is None and each.consumer is not None:
+                raise self._not_by_streams("basic.nack and basic.reject", each.consumer.queue)
 
     async def _settle(self, held: Sequence[Held], outcome: Outcome) -> None:
         receipts = []

@@ -38,7 +38,6 @@ from .methods import (
     BasicPublish,
     ConnectionBlocked,
     ConnectionOpen,
-    ConnectionStartOk,
     ConnectionUnblocked,
     ConnectionUpdateSecretOk,
     Method,
@@ -254,7 +253,6 @@ class Connection:
                 Reply.ACCESS_REFUSED,
                 f"Login was refused using authentication mechanism {attempt.mechanism}. For "
                 "details see the broker logfile.",
-                method=ConnectionStartOk.id,
             )
             self._reason = str(error)
             close = machine.fail(error)

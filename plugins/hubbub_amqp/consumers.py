@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import trio
 
@@ -16,7 +18,6 @@ from hubbub import (
     Position,
     QueueInfo,
     Receipt,
-    StreamError,
     StreamInfo,
     Window,
 )
@@ -24,6 +25,7 @@ from hubbub import (
 from .declaring import LABEL, Declaration, parse_age
 from .encode import DeliverEncoder, encode_method_frame
 from .errors import AmqpError, Reply
+from .exchanges import shown
 from .mapping import PROTOCOL, Spelled, routing_size
 from .methods import BasicCancel
 from .wire import FieldValue, Int64
@@ -37,6 +39,8 @@ _BATCH: Final = 256
 _FIRST_BATCH: Final = 16
 _BATCH_BYTES: Final = 1024 * 1024
 _STREAM_READ: Final = 256
+_FIRST_SEQUENCE: Final = 1
+"""The sequence number of a stream's first record, whose offset is 0."""
 
 
 class Held(NamedTuple):
@@ -194,9 +198,9 @@ class QueueConsumer(Consumer):
         return with_count(spelled, delivery) if self._counts_deliveries else spelled
 
 
-def with_count(spelled: Spelled, delivery: Delivery) -> Spelled:
-    """Tell, as quorum queues do, how often a message was delivered before."""
-    if delivery.receives == 1:
+def with_count(spelled: Spelled, delivery: Delivery, *, always: bool = False) -> Spelled:
+    """Tell, as quorum queues do, how often a message was delivered before; `always`: if never."""
+    if delivery.receives == 1 and not always:
         return spelled
     return spelled.with_headers({"x-delivery-count": Int64(delivery.receives - 1)})
 
@@ -217,11 +221,11 @@ class StreamConsumer(Consumer):
         self._credit = channel.prefetch
         self._shards = [shard.id for shard in stream.shards()]
         self._stream = stream
-        self._offset = offset
-        self._positions = {
-            shard: _position(stream, shard, offset, channel.connection.broker.now())
-            for shard in self._shards
-        }
+        where = f"queue '{queue}' in vhost '{channel.connection.vhost_name}'"
+        start = _start(offset, channel.connection.broker.now(), where)
+        self._positions = {shard: start(stream, shard) for shard in self._shards}
+        self._least = offset + _FIRST_SEQUENCE if isinstance(offset, int) else 0
+        """The least sequence number that is wanted: an offset may be one that is still to come."""
         self._scope = trio.CancelScope()
         self._stir = trio.Event()
 
@@ -274,7 +278,13 @@ class StreamConsumer(Consumer):
             records = result.records
             if records:
                 found = True
-                self._deliver([(each.sequence, each.message) for each in records])
+                self._deliver(
+                    [
+                        (each.sequence, each.message)
+                        for each in records
+                        if each.sequence >= self._least
+                    ]
+                )
             if result.next is None:
                 del self._positions[shard]
                 for child in result.children:
@@ -293,34 +303,52 @@ class StreamConsumer(Consumer):
         for sequence, message in records:
             assert isinstance(message, Message)
             spelled = channel.connection.spell(message)
-            spelled = spelled.with_headers({"x-stream-offset": Int64(sequence)})
+            offset = Int64(sequence - _FIRST_SEQUENCE)
+            spelled = spelled.with_headers({"x-stream-offset": offset})
             tag = channel.ledger.deliver(Held(None, self, since))
             self.encoder.encode(pieces, tag, False, *spelled, message.body)
         self._credit -= len(records)
         channel.connection.write(b"".join(pieces))
 
 
-def _position(stream: StreamInfo, shard: int, offset: FieldValue, now: int) -> Position:
-    """Return where a consumer starts to read. Raises `AmqpError`."""
+_Start: TypeAlias = Callable[[StreamInfo, int], Position]
+"""Gives the position in a shard where a consumer starts to read."""
+
+
+def _start(offset: FieldValue, now: int, where: str) -> _Start:
+    """Read an `x-stream-offset`. Raises `AmqpError`."""
     if offset is None or offset == "next":
-        return stream.latest(shard)
+        return StreamInfo.latest
     if offset == "first":
-        return stream.oldest(shard)
+        return StreamInfo.oldest
     if offset == "last":
-        last = stream.latest(shard)
-        return Position(shard, last.sequence, inclusive=True)
+        return _last
     if isinstance(offset, datetime):
-        return stream.at_timestamp(shard, int(offset.timestamp() * 1000))
+        return partial(_since, int(offset.timestamp() * 1000))
     if isinstance(offset, str) and (age := parse_age(offset)) is not None:
-        return stream.at_timestamp(shard, now - age * 1000)
-    if isinstance(offset, int) and not isinstance(offset, bool) and offset >= 0:
-        try:
-            return stream.at_sequence(shard, offset)
-        except StreamError:  # beyond what there is
-            return stream.latest(shard)
+        return partial(_since, now - age * 1000)
+    if isinstance(offset, int) and not isinstance(offset, bool):
+        return partial(_from, offset + _FIRST_SEQUENCE)
     raise AmqpError(
-        Reply.PRECONDITION_FAILED, f"Invalid value for 'x-stream-offset' argument: {offset!r}"
+        Reply.PRECONDITION_FAILED,
+        f"invalid arg 'x-stream-offset' for {where}: "
+        f'{{invalid_stream_offset_arg,{{longstr,<<"{shown(offset)}">>}}}}',
     )
+
+
+def _last(stream: StreamInfo, shard: int) -> Position:
+    return Position(shard, stream.latest(shard).sequence, inclusive=True)
+
+
+def _since(timestamp: int, stream: StreamInfo, shard: int) -> Position:
+    return stream.at_timestamp(shard, timestamp)
+
+
+def _from(sequence: int, stream: StreamInfo, shard: int) -> Position:
+    latest = stream.latest(shard)
+    if sequence <= 0:
+        return stream.oldest(shard)
+    return latest if sequence > latest.sequence else Position(shard, sequence, inclusive=True)
 
 
 class ReplyConsumer(Consumer):

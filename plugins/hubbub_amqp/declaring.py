@@ -12,7 +12,14 @@ import msgspec
 from hubbub import QueueSettings, StreamSettings
 
 from .errors import AmqpError, Reply
-from .exchanges import check_arguments, dead_letter_address, inequivalent, plain, shown
+from .exchanges import (
+    check_arguments,
+    dead_letter_address,
+    inequivalent,
+    invalid_type,
+    plain,
+    shown,
+)
 from .methods import QueueDeclare
 from .wire import FieldValue, Table, decode_fields
 
@@ -89,7 +96,7 @@ def _ttl(value: FieldValue, kind: str) -> str | None:
     if wrong := _not_negative(value, kind):
         return wrong
     assert isinstance(value, int)
-    return f"{{value_too_big,{value}}}" if value > 315_360_000_000 else None
+    return f"{{value_too_large,{value}}}" if value > 315_360_000_000 else None
 
 
 def _expires(value: FieldValue, kind: str) -> str | None:
@@ -116,7 +123,26 @@ def _overflow(value: FieldValue, kind: str) -> str | None:
 
 
 def _mode(value: FieldValue, kind: str) -> str | None:
-    return _text(value, kind) or (None if value in {"default", "lazy"} else "invalid_queue_mode")
+    if wrong := _text(value, kind):
+        return wrong
+    known = value in {"default", "lazy"}
+    return None if known else f"\"unsupported queue mode '{shown(value)}'\""
+
+
+def _version(value: FieldValue, kind: str) -> str | None:
+    if wrong := _not_negative(value, kind):
+        return wrong
+    return None if value in {1, 2} else f"\"unsupported queue version '{shown(value)}'\""
+
+
+def _strategy(value: FieldValue, kind: str) -> str | None:
+    known = value in {"at-most-once", "at-least-once"}
+    return _text(value, kind) or (None if known else "invalid_dlx_strategy")
+
+
+def _locator(value: FieldValue, kind: str) -> str | None:
+    known = value in {"client-local", "balanced", "random", "least-leaders", "min-masters"}
+    return _text(value, kind) or (None if known else "invalid_queue_locator")
 
 
 def _type(value: FieldValue, kind: str) -> str | None:
@@ -134,26 +160,42 @@ _CHECKS: Final[Mapping[str, Callable[[FieldValue, str], str | None]]] = {
     "x-message-ttl": _ttl,
     "x-dead-letter-exchange": _text,
     "x-dead-letter-routing-key": _text,
+    "x-dead-letter-strategy": _strategy,
     "x-max-length": _not_negative,
     "x-max-length-bytes": _not_negative,
+    "x-max-in-memory-length": _not_negative,
+    "x-max-in-memory-bytes": _not_negative,
     "x-max-priority": _priority,
     "x-overflow": _overflow,
     "x-queue-mode": _mode,
+    "x-queue-version": _version,
     "x-single-active-consumer": _boolean,
     "x-queue-type": _type,
-    "x-delivery-limit": _not_negative,
+    "x-delivery-limit": _integer,
     "x-max-age": _age,
     "x-stream-max-segment-size-bytes": _not_negative,
     "x-initial-cluster-size": _not_negative,
     "x-quorum-initial-group-size": _not_negative,
-    "x-queue-version": _not_negative,
+    "x-queue-leader-locator": _locator,
+    "x-queue-master-locator": _locator,
     "x-consumer-timeout": _not_negative,
 }
-_STREAM_REFUSES: Final = (
-    "x-expires", "x-message-ttl", "x-dead-letter-exchange", "x-max-priority", "x-max-length",
-    "x-overflow", "x-delivery-limit", "x-single-active-consumer",
-)  # fmt: skip
-_COMPARED: Final = (*_CHECKS,)
+_ANY: Final = frozenset({"x-queue-type", "x-max-length-bytes", "x-dead-letter-routing-key"})
+_MOST: Final = _ANY | {
+    "x-expires", "x-message-ttl", "x-dead-letter-exchange", "x-max-length", "x-overflow",
+    "x-single-active-consumer", "x-consumer-timeout",
+}  # fmt: skip
+_TAKES: Final[Mapping[str, frozenset[str]]] = {
+    "classic": _MOST | {"x-max-priority", "x-queue-mode", "x-queue-version",
+                        "x-queue-master-locator"},
+    "quorum": _MOST | {"x-delivery-limit", "x-dead-letter-strategy", "x-max-in-memory-length",
+                       "x-max-in-memory-bytes", "x-quorum-initial-group-size",
+                       "x-queue-leader-locator"},
+    "stream": _ANY | {"x-max-age", "x-stream-max-segment-size-bytes", "x-initial-cluster-size",
+                      "x-queue-leader-locator"},
+}  # fmt: skip
+"""Which of the arguments each type of queue takes; it refuses the others, but not unknown ones."""
+_NOT_COMPARED: Final = frozenset({"x-queue-type", "x-consumer-timeout"})
 
 
 def parse_age(text: str) -> int | None:
@@ -175,20 +217,23 @@ def check_declaration(name: str, vhost: str, wanted: Declaration) -> None:
             f"invalid arg '{argument}' for queue '{name}' in vhost '{vhost}': {reason}",
         )
 
+    if not isinstance(table.get("x-dead-letter-exchange", ""), str):
+        raise invalid_type("x-dead-letter-exchange", f"queue '{name}'", vhost, table)
     for argument, check in _CHECKS.items():
         if argument in table and (wrong := check(table[argument], types[argument])):
             raise refuse(argument, wrong)
     if "x-dead-letter-routing-key" in table and "x-dead-letter-exchange" not in table:
         raise refuse("x-dead-letter-routing-key", "routing_key_but_no_dlx_defined")
     kind = wanted.type
+    for argument in table:
+        if argument in _CHECKS and argument not in _TAKES[kind]:
+            raise AmqpError(
+                Reply.PRECONDITION_FAILED,
+                f"invalid arg '{argument}' for queue '{name}' in vhost '{vhost}' of queue type "
+                f"rabbit_{kind}_queue",
+            )
     if kind == "classic":
         return
-    if kind == "stream":
-        for argument in _STREAM_REFUSES:
-            if argument in table:
-                raise refuse(argument, "not supported by streams")
-    elif "x-max-priority" in table:
-        raise refuse("x-max-priority", "not supported by quorum queues")
     for wrong_property, is_wrong in (
         ("non-durable", not wanted.durable),
         ("exclusive-owner", wanted.exclusive),
@@ -210,7 +255,10 @@ def check_equivalent(name: str, vhost: str, have: Declaration, wanted: Declarati
     ):
         if is_ != should:
             raise inequivalent(argument, resource, vhost, plain(should), plain(is_))
-    check_arguments(_COMPARED, resource, vhost, have.table, wanted.table)
+    if have.type != wanted.type:
+        check_arguments(["x-queue-type"], resource, vhost, have.table, wanted.table)
+    compared = sorted(_TAKES[have.type] - _NOT_COMPARED)
+    check_arguments(compared, resource, vhost, have.table, wanted.table)
 
 
 # settings
@@ -239,7 +287,7 @@ def queue_settings(wanted: Declaration, owner: str) -> QueueSettings:
         max_length=number("x-max-length"),
         max_bytes=number("x-max-length-bytes"),
         overflow=overflow,  # type: ignore[arg-type]
-        max_receives=None if limit is None else limit + 1,
+        max_receives=None if limit is None or limit < 0 else limit + 1,
         dead_letter=dead_letter,
         priorities=number("x-max-priority") or 0,
         single_active=table.get("x-single-active-consumer") is True,

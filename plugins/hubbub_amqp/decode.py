@@ -154,9 +154,7 @@ class Decoder:
             start = at + 7
             stop = start + size
             if size > largest:
-                raise _frame_error(
-                    kind, data[start : start + 16], f"{{frame_too_large,{size},{largest}}}"
-                )
+                raise _frame_error(kind, b"", f"{{frame_too_large,{size},{largest}}}")
             if stop >= end:
                 self._needed = stop + 1 - at
                 return at
@@ -227,7 +225,9 @@ class Decoder:
         """Take any frame in any state of its channel."""
         if kind == HEARTBEAT:
             if channel:
-                raise _frame_error(kind, payload, "heartbeat_on_a_channel")
+                raise AmqpError(Reply.UNEXPECTED_FRAME, _show_frame(kind, payload))
+            if payload:
+                raise _frame_error(kind, payload, "unknown_frame")
             items.append(_HEARTBEAT)
             return
         if kind not in {METHOD, HEADER, BODY}:
@@ -332,11 +332,12 @@ class Decoder:
 
 def _frame_error(kind: int, payload: bytes, reason: str) -> AmqpError:
     """Make the error for a frame that is none, in RabbitMQ's words (rabbit_reader)."""
+    return AmqpError(Reply.FRAME_ERROR, f"{_show_frame(kind, payload)}: {reason}")
+
+
+def _show_frame(kind: int, payload: bytes) -> str:
     shown = "all" if len(payload) <= 16 else "first 16"
-    return AmqpError(
-        Reply.FRAME_ERROR,
-        f"type {kind}, {shown} octets = {_erlang_binary(payload[:16])}: {reason}",
-    )
+    return f"type {kind}, {shown} octets = {_erlang_binary(payload[:16])}"
 
 
 def _erlang_binary(data: bytes) -> str:

@@ -34,6 +34,8 @@ from .mapping import (
     DEFAULT_EXCHANGE,
     Template,
     address_of,
+    copied_to,
+    exchange_prefix,
     make_template,
     pattern_of,
     spell,
@@ -216,6 +218,10 @@ class VirtualHost:
             self._check_equivalent(found, record)
             return
         exchange = Exchange(record)
+        if not isinstance(exchange.arguments.get("alternate-exchange", ""), str):
+            raise invalid_type(
+                "alternate-exchange", f"exchange '{record.name}'", self.name, exchange.arguments
+            )
         if record.type == DELAYED and exchange.routing not in _TYPES:
             raise AmqpError(
                 Reply.PRECONDITION_FAILED,
@@ -283,9 +289,14 @@ class VirtualHost:
         return pattern_of(binding.source, self.exchanges[binding.source].routing, binding.key)
 
     def _filter(self, binding: Binding) -> FilterSpec | None:
-        if self.exchanges[binding.source].routing != "headers":
-            return None
-        return FilterSpec("amqp-headers", base64.b64encode(binding.arguments).decode())
+        routing = self.exchanges[binding.source].routing
+        if routing == "headers":
+            return FilterSpec("amqp-headers", base64.b64encode(binding.arguments).decode())
+        if routing == "topic" and sorted({*binding.key.split(".")} | {"#"}) == ["#", "*"]:
+            # Only these could take an empty key for an empty word. To RabbitMQ it is no word.
+            words = binding.key.split(".").count("*")
+            return FilterSpec("amqp-words", exchange_prefix(binding.source)) if words == 1 else None
+        return None
 
     def _link(self, binding: Binding) -> None:
         """Let an exchange pass on to another one."""
@@ -407,22 +418,29 @@ class VirtualHost:
         for message in batch.messages:
             level, _, rest = message.address[len(DEAD_TOPIC) :].partition("/")
             name = unescape_level(level)
-            if rest:
-                key = unescape_level(rest[1:])
-            else:
-                death = message.deaths[0]
-                key = spell(death.address, death.scope, self.bus.lossy)[1]
             exchange = self.exchanges.get(name)
             if exchange is None:
                 self.bus.lost("no such dead-letter exchange", 1, message.address)
                 continue
-            copy = self.copy_for(message, name, key)
-            result = self.bus.forward([copy])
-            if result.unmatched and exchange.alternate in self.exchanges:
-                result = self.pass_on([copy], self.exchanges[exchange.alternate])
-            if result.unmatched or result.refused:
-                self.bus.lost("dead letter not taken", 1, copy.address)
+            if rest:
+                keys: tuple[str, ...] = (unescape_level(rest[1:]),)
+            else:
+                death = message.deaths[0]
+                keys = spell(death.address, death.scope, self.bus.lossy)[1], *copied_to(message)
+            taken = [each for key in keys if (each := self._pass_dead(message, exchange, key))]
+            if taken:
+                result = taken[-1]
+            else:
+                self.bus.lost("dead letter not taken", 1, message.address)
         return None if result is None else _enqueued(result)
+
+    def _pass_dead(self, message: Message, exchange: Exchange, key: str) -> Publication | None:
+        """Publish a dead letter; None if nobody took it."""
+        copy = self.copy_for(message, exchange.name, key)
+        result = self.bus.forward([copy])
+        if result.unmatched and exchange.alternate in self.exchanges:
+            result = self.pass_on([copy], self.exchanges[exchange.alternate])
+        return None if result.unmatched or result.refused else result
 
 
 def dead_letter_address(exchange: str, key: str | None) -> str:
@@ -453,6 +471,15 @@ def inequivalent(
     )
 
 
+def invalid_type(argument: str, resource: str, vhost: str, table: Table) -> AmqpError:
+    """Make the error for the name of an exchange that is none."""
+    return AmqpError(
+        Reply.PRECONDITION_FAILED,
+        f"invalid type '{table.types()[argument]}' for arg '{argument}' in {resource} in vhost "
+        f"'{vhost}'",
+    )
+
+
 def plain(value: object) -> str:
     """Write the value of a property."""
     return f"'{str(value).lower() if isinstance(value, bool) else value}'"
@@ -465,7 +492,11 @@ def check_arguments(
     for name in names:
         if have.get(name) == want.get(name):
             continue
-        raise inequivalent(name, resource, vhost, _typed(want, name), _typed(have, name))
+        if name in have and name in want:
+            received, current = plain(shown(want[name])), plain(shown(have[name]))
+        else:
+            received, current = _typed(want, name), _typed(have, name)
+        raise inequivalent(name, resource, vhost, received, current)
 
 
 def shown(value: FieldValue) -> str:
@@ -504,10 +535,20 @@ def headers_filter(spec: Any) -> Callable[[Message], bool]:
     return accepts
 
 
+def words_filter(spec: Any) -> Callable[[Message], bool]:
+    """Make the predicate of a binding that wants at least one word behind an exchange's prefix."""
+    prefix = str(spec)
+    return lambda message: message.address != prefix
+
+
 def _has(headers: Mapping[str, object], name: str, value: FieldValue) -> bool:
     if name not in headers:
         return False
     found = headers[name]
+    if isinstance(found, str) and isinstance(value, bytes):  # RabbitMQ compares the bytes
+        return found.encode() == value
+    if isinstance(found, bytes) and isinstance(value, str):
+        return found == value.encode()
     return value is None or (found == value and isinstance(found, bool) is isinstance(value, bool))
 
 
@@ -518,8 +559,15 @@ def check_binding(exchange: Exchange, key: str, arguments: Table) -> None:
     if exchange.routing != "headers":
         return
     match = arguments.get("x-match", "all")
+    if not isinstance(match, str):
+        raise AmqpError(
+            Reply.PRECONDITION_FAILED,
+            f"Invalid x-match field type {arguments.types()['x-match']} (value {shown(match)}); "
+            "expected longstr",
+        )
     if match not in {"all", "any", "all-with-x", "any-with-x"}:
         raise AmqpError(
             Reply.PRECONDITION_FAILED,
-            f"Invalid x-match field value {match!r}; expected all or any",
+            f'Invalid x-match field value <<"{match}">>; expected all, any, all-with-x, or '
+            "any-with-x",
         )

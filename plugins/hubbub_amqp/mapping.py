@@ -6,6 +6,7 @@ short strings, then flags and values. A delivery sends these bytes on, so no typ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -26,6 +27,7 @@ from hubbub import (
     to_dotted,
 )
 
+from .errors import AmqpError, Reply
 from .properties import (
     Properties,
     Property,
@@ -38,6 +40,7 @@ from .properties import (
 from .wire import (
     FieldValue,
     Int64,
+    Table,
     decode_short_string,
     encode_long_string,
     encode_short_string,
@@ -57,6 +60,12 @@ DEAD_TOPIC: Final = "$amqp/dead/"
 RESERVED: Final = "$"
 """Names of queues that start so belong to the server, to other protocols, or are addresses."""
 
+COPIES: Final = "CC"
+"""The header with further routing keys that everybody may see; BCC is the one that nobody may."""
+
+_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,20}")
+_LONGEST_TTL: Final = 4_294_967_295
+"""Milliseconds, which are as many as Erlang's timers take."""
 _GROUP: Final = "hubbub.group"
 _DEDUPLICATION_ID: Final = "hubbub.deduplication-id"
 _FIELDS: Final = {_GROUP: "group", _DEDUPLICATION_ID: "dedup_id"}
@@ -184,8 +193,8 @@ class Template(msgspec.Struct):
 def make_template(exchange: str, key: str, raw: bytes, address: str, scope: str | None) -> Template:
     """Read raw properties once. Raises `AmqpError` if they are none."""
     properties = decode_properties(raw)
-    headers = properties.headers or {}
-    more = _keys(headers.get("CC")) + _keys(headers.get("BCC"))
+    headers = properties.headers if isinstance(properties.headers, Table) else Table()
+    more = _copies(headers, COPIES) + _copies(headers, "BCC")
     if "BCC" in headers:
         parts = split_properties(raw)
         table = split_table(parts[Property.HEADERS][4:])
@@ -245,19 +254,28 @@ def _ttl(expiration: str | None) -> tuple[int | None, str | None]:
     """Return the milliseconds of an expiration, or why it is none, in RabbitMQ's words."""
     if expiration is None:
         return None, None
-    if not (expiration.isascii() and expiration.lstrip("-").isdecimal()):
+    found = _INTEGER.match(expiration)
+    if found is None:
         return None, f"invalid expiration '{expiration}': no_integer"
-    value = int(expiration[:20])
+    if rest := expiration[found.end() :]:
+        return None, f"invalid expiration '{expiration}': {{leftover_string,\"{rest}\"}}"
+    value = int(found[0])
     if value < 0:
         return None, f"invalid expiration '{expiration}': {{value_negative,{value}}}"
-    if value > 4_294_967_295:
-        return None, f"invalid expiration '{expiration}': {{value_too_big,{value}}}"
+    if value > _LONGEST_TTL:
+        return None, f"invalid expiration '{expiration}': {{value_too_large,{value}}}"
     return value, None
 
 
-def _keys(value: FieldValue) -> tuple[str, ...]:
+def _copies(headers: Table, name: str) -> tuple[str, ...]:
+    """Return the routing keys of CC or BCC. Raises `AmqpError` if they are none."""
+    value = headers.get(name, [])
     if not isinstance(value, list):
-        return ()
+        kind = headers.types()[name]
+        raise AmqpError(
+            Reply.PRECONDITION_FAILED,
+            f'invalid message: {{unacceptable_type_in_header,"{name}",{kind}}}',
+        )
     return tuple(each for each in value if isinstance(each, str))
 
 
@@ -344,7 +362,10 @@ def _dead(message: Message, raw: bytes, lossy: Lossy) -> Spelled:
     return spelled.with_headers(
         {
             "x-death": [
-                _death(each, original if each is first else None, lossy) for each in message.deaths
+                _death(each, lossy)
+                if each is not first
+                else _death(each, lossy, original, copied_to(message))
+                for each in message.deaths
             ],
             "x-first-death-exchange": spell(first.address, first.scope, lossy)[0],
             "x-first-death-queue": first.queue,
@@ -356,7 +377,17 @@ def _dead(message: Message, raw: bytes, lossy: Lossy) -> Spelled:
     )
 
 
-def _death(death: Death, expiration: str | None, lossy: Lossy) -> FieldValue:
+def copied_to(message: Message) -> tuple[str, ...]:
+    """Return the further routing keys that a message was published with."""
+    keys = message.headers.get(COPIES)
+    if not isinstance(keys, list):
+        return ()
+    return tuple(each for each in keys if isinstance(each, str))
+
+
+def _death(
+    death: Death, lossy: Lossy, expiration: str | None = None, copies: tuple[str, ...] = ()
+) -> FieldValue:
     exchange, key = spell(death.address, death.scope, lossy)
     entry: dict[str, FieldValue] = {
         "count": Int64(death.count),
@@ -364,7 +395,7 @@ def _death(death: Death, expiration: str | None, lossy: Lossy) -> FieldValue:
         "queue": death.queue,
         "time": datetime.fromtimestamp(death.time // 1000, UTC),
         "exchange": exchange,
-        "routing-keys": [key],
+        "routing-keys": [key, *copies],
     }
     if expiration is not None:
         entry["original-expiration"] = expiration

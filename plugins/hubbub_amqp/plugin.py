@@ -22,7 +22,7 @@ from hubbub import (
 
 from .broker import Broker
 from .connection import Connection
-from .exchanges import headers_filter
+from .exchanges import headers_filter, words_filter
 from .settings import AmqpSettings
 
 
@@ -39,8 +39,8 @@ class AmqpPlugin:
 
     @hookimpl
     def hubbub_filters(self) -> Mapping[str, Callable[[Any], Callable[[Message], bool]]]:
-        """Offer the filter of bindings to headers exchanges."""
-        return {"amqp-headers": headers_filter}
+        """Offer the filters of bindings to headers exchanges, and to topic exchanges."""
+        return {"amqp-headers": headers_filter, "amqp-words": words_filter}
 
     @hookimpl
     @asynccontextmanager

@@ -302,7 +302,6 @@ class ServerConnection:
                     Reply.NOT_ALLOWED,
                     f"number of channels opened ({len(self.channels)}) has reached the negotiated "
                     f"channel_max ({self.channel_max})",
-                    method=method.id,
                 )
             self.channels[number] = ChannelState(number)
             reply = encode_method_frame(number, m.ChannelOpenOk())

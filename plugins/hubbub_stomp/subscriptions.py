@@ -46,6 +46,8 @@ HIGH_WATER: Final = 256 * 1024
 """Unsent bytes from which on nothing more is taken from queues."""
 _AT_ONCE: Final = 100
 """Messages that a queue hands over at a time to who need not acknowledge them."""
+_FIRST_SEQUENCE: Final = 1
+"""The sequence number of a stream's first record, whose offset is 0."""
 _RECORDS: Final = 100
 """Records of a stream that are read at a time."""
 _SELECTOR: Final = "selector"
@@ -448,7 +450,7 @@ class Subscriptions:
                 credit.left -= 1
                 tag = StreamTag(credit)
             parts.append(self._machine.message_start(subscription, tag))
-            parts.append(b"x-stream-offset:%d\n" % record.sequence)
+            parts.append(b"x-stream-offset:%d\n" % (record.sequence - _FIRST_SEQUENCE))
             parts.append(self._tail(message))
         self._transport.write(b"".join(parts))
 
@@ -553,11 +555,17 @@ def _position(stream: StreamInfo, shard: int, offset: str) -> Position:
     kind, _, number = offset.partition("=")
     if kind == "first" and not number:
         return stream.oldest(shard)
-    if kind in {"next", "last"} and not number:
-        return stream.latest(shard)
+    latest = stream.latest(shard)
+    if kind == "next" and not number:
+        return latest
+    if kind == "last" and not number:
+        return Position(shard, latest.sequence, inclusive=True)
     if kind in {"offset", "timestamp"} and number.isascii() and number.isdecimal():
         if kind == "offset":
-            return Position(shard, int(number[:18]), inclusive=True)
+            sequence = int(number[:18]) + _FIRST_SEQUENCE
+            return (
+                latest if sequence > latest.sequence else Position(shard, sequence, inclusive=True)
+            )
         return stream.at_timestamp(shard, int(number[:18]) * 1000)
     raise StompError(
         "Invalid header",

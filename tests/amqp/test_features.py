@@ -511,7 +511,7 @@ def test_quorum_queues_count_deliveries(channel: Any, name: str) -> None:
         },
     )  # fmt: skip
     channel.basic_publish("", name, b"poison")
-    for count in (None, 1, 2):
+    for count in (0, 1, 2):
         method, properties, _ = channel.basic_get(name)
         assert (properties.headers or {}).get("x-delivery-count") == count
         channel.basic_nack(method.delivery_tag)

@@ -386,6 +386,10 @@ class Stream(ABC):
         """
 
     @abstractmethod
+    def __len__(self) -> int:
+        """The records that are in it now."""
+
+    @abstractmethod
     def shards(self) -> list[ShardInfo]:
         """All shards, open and closed, by id."""
 

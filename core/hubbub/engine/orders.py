@@ -87,7 +87,7 @@ class Order(ABC):
         """Remove the next entry for the receiver of `batch`; None if nothing may be given."""
 
     @abstractmethod
-    def take_oldest(self) -> Entry | None:
+    def take_first(self) -> Entry | None:
         """Remove the entry that a full queue gives up first, whatever its group's state."""
 
     @abstractmethod
@@ -123,7 +123,7 @@ class ArrivalOrder(Order):
         """Remove the next entry."""
         return self._lane.take()
 
-    def take_oldest(self) -> Entry | None:
+    def take_first(self) -> Entry | None:
         """Remove the oldest entry."""
         return self._lane.take()
 
@@ -156,12 +156,9 @@ class PriorityOrder(Order):
                 return entry
         return None
 
-    def take_oldest(self) -> Entry | None:
-        """Remove the oldest entry of the lowest priority."""
-        for lane in self._lanes:
-            if entry := lane.take():
-                return entry
-        return None
+    def take_first(self) -> Entry | None:
+        """Remove the head, of the highest priority: RabbitMQ's drop-head takes it, too."""
+        return self.take(None)
 
     def oldest(self) -> Entry | None:
         """Return the entry that has waited longest, untouched."""
@@ -246,7 +243,7 @@ class GroupOrder(Order):
             return entry
         return None
 
-    def take_oldest(self) -> Entry | None:
+    def take_first(self) -> Entry | None:
         """Remove the oldest waiting entry of all groups."""
         oldest = self.oldest()
         return None if oldest is None else self._group(oldest).lane.take()
@@ -325,7 +322,7 @@ class FairOrder(Order):
             return entry
         return None
 
-    def take_oldest(self) -> Entry | None:
+    def take_first(self) -> Entry | None:
         """Remove the oldest entry of all groups."""
         oldest = self.oldest()
         if oldest is None:

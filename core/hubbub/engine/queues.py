@@ -148,6 +148,8 @@ class MemoryQueue(Queue):
             self._drop_overflow()
         elif self._line:
             self.dispatch()
+        if self._expiries and self._expiries[0][0] <= now:  # what lives no time is gone by now
+            self._expire(now)
         return (
             Enqueued(journal.commit(), refused, duplicates)
             if stored or duplicates
@@ -252,12 +254,14 @@ class MemoryQueue(Queue):
 
     def _drop_overflow(self) -> None:
         settings = self.settings
+        if settings.max_length is None and settings.max_bytes is None:
+            return
+        if settings.overflow != "drop-head":
+            return
         length = inf if settings.max_length is None else settings.max_length
         size = inf if settings.max_bytes is None else settings.max_bytes
-        if self.settings.overflow != "drop-head":
-            return
         while self._visible > length or (self._visible_bytes > size and self._visible):
-            entry = self._order.take_oldest()
+            entry = self._order.take_first()
             if entry is None:
                 break
             self._leave_ready(entry)
@@ -519,6 +523,7 @@ class MemoryQueue(Queue):
             yield
         finally:
             self._dispatching = outer
+        self._drop_overflow()
         self.dispatch()
 
     async def extend(self, receipts: Sequence[Receipt], lease: int) -> Settlement:
