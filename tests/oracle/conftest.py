@@ -10,6 +10,7 @@ from benchmarks.servers import PEERS, SYSTEM_FOLDERS
 
 from hubbub import load_config
 from hubbub.testing.hub import serve_in_thread
+from tests.programs import missing
 
 Addresses = Mapping[str, tuple[str, int]]
 """Where each protocol is served."""
@@ -21,8 +22,8 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
     (peer,) = [each for each in PEERS if each.name == "rabbitmq"]
     server = peer.find([*SYSTEM_FOLDERS, *map(Path, os.get_exec_path())])
     if server is None:
-        assert not os.environ.get("CI"), f"RabbitMQ is not installed ({peer.install})"
-        pytest.skip(f"RabbitMQ is not installed ({peer.install})")
+        missing(f"rabbitmq-server ({peer.install})")
+    assert server is not None
     folder = tmp_path_factory.mktemp("rabbitmq")
     with running(server.name, server.launch(folder), folder) as process:
         yield {protocol: ("127.0.0.1", port) for protocol, port in process.ports.items()}

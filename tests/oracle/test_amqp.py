@@ -89,8 +89,6 @@ def test_every_scenario_ends_alike(rabbitmq: Addresses, hub: Addresses) -> None:
         again = differences(play(name, rabbitmq["amqp"]), play(name, hub["amqp"]))
         if not again:
             del found[name]
-    unexpected = [
-        "\n".join([name, *lines]) for name, lines in found.items() if name not in DIFFERS
-    ]
+    unexpected = ["\n".join([name, *lines]) for name, lines in found.items() if name not in DIFFERS]
     assert not unexpected, "\n" + "\n".join(unexpected)
     assert sorted(found) == sorted(DIFFERS), "what does not differ any more?"

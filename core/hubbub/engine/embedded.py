@@ -305,6 +305,11 @@ class EmbeddedEngine(Engine):
         if when < self._nap_until:
             self._wake.set()
 
+    @property
+    def holding(self) -> bool:
+        """Whether no time passes yet."""
+        return not self._begun.is_set()
+
     def hold(self) -> None:
         """Let no time pass once it runs, until `begin`."""
         self._begun = trio.Event()

@@ -49,6 +49,11 @@ class Host(Protocol):
     clock: Clock
     journal: Journal
 
+    @property
+    def holding(self) -> bool:
+        """Whether no time passes yet."""
+        ...
+
     def next_token(self) -> int:
         """A fencing token, higher than any before."""
         ...
@@ -148,8 +153,8 @@ class MemoryQueue(Queue):
             self._drop_overflow()
         elif self._line:
             self.dispatch()
-        if self._expiries and self._expiries[0][0] <= now:  # what lives no time is gone by now
-            self._expire(now)
+        if self._expiries and self._expiries[0][0] <= now and not self._host.holding:
+            self._expire(now)  # what lives no time, and nobody has taken
         return (
             Enqueued(journal.commit(), refused, duplicates)
             if stored or duplicates
