@@ -20,7 +20,7 @@ SANS_IO = {
                     "protocol", "reasons", "topics", "wire"},
     "hubbub_aws": {"arns", "errors", "eventstream", "messages", "models", "routing", "services",
                    "shapes", "sigv4", "timestamps", "validation"},
-    "hubbub_gateway": {"durations", "router"},
+    "hubbub_gateway": {"codec", "durations", "frames", "protocol", "router"},
     "hubbub_kinesis": {"scaling", "sequences", "throttling"},
     "hubbub_stomp": {"decode", "encode", "errors", "events", "frames", "protocol", "selectors"},
 }  # fmt: skip

@@ -529,10 +529,16 @@ class Session:
             failed += [indexes[i] for i in part.failed]
         return Settlement(tuple(sorted(failed)), self._engine.commit())
 
-    async def extend(self, receipt: Receipt, lease: int) -> bool:
-        """Move a lease's deadline to `lease` ms from now (0: give it back); False if it is over."""
+    async def extend(self, receipt: Receipt, lease: int, *, let_go: bool = False) -> bool:
+        """Move a lease's deadline to `lease` ms from now (0: give it back); False if it is over.
+
+        With `let_go` nobody holds the message until then: it takes no room in a window, and stays
+        hidden when its owner leaves.
+        """
         queue = self._engine.queue_of(receipt)
-        return queue is not None and not (await queue.extend([receipt], lease)).failed
+        if queue is None:
+            return False
+        return not (await queue.extend([receipt], lease, let_go=let_go)).failed
 
     def lease_of(self, receipt: Receipt) -> Literal["held", "stale", "visible", "gone"]:
         """Tell what a receipt still means."""

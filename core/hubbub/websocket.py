@@ -216,6 +216,11 @@ class WebSocket:
             return self._next_message(hold_close=True)
         return None
 
+    @property
+    def close_arrived(self) -> bool:
+        """Whether `receive_nowait` has come to the peer's close: `receive` will not return."""
+        return self._close_arrived is not None
+
     def send(self, data: str | bytes) -> None:
         """Send a message, as `Transport.write` does: never waits; after the close does nothing."""
         if self._compresses and self._connection.state is ConnectionState.OPEN:

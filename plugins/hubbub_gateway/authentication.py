@@ -39,6 +39,19 @@ class Authenticator:
         self._hosts = {"localhost", *(name.lower() for name in host_names)}
         self._checks_host = hub.config.auth.anonymous == "loopback"
 
+    async def sender(self, request: Request, token: str | None = None) -> Principal | None:
+        """Return who sends a request, None if it does not say so and has to.
+
+        Raises:
+            Problem, BusyError: see `principal`.
+        """
+        try:
+            return await self.principal(request, token)
+        except Problem:
+            if isinstance(credentials_of(request, token), Anonymous):
+                return None
+            raise
+
     async def principal(self, request: Request, token: str | None = None) -> Principal:
         """Return who sends a request; `token` is a bearer token from elsewhere than its headers.
 

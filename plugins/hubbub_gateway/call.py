@@ -22,7 +22,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 class Call:
     """A request that was authenticated, with the operation that it is for."""
 
-    __slots__ = ("gateway", "levels", "operation", "principal", "query", "realm", "request")
+    __slots__ = ("gateway", "levels", "operation", "query", "realm", "request", "sender")
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Call:
         operation: Operation,
         levels: Mapping[str, tuple[str, ...]],
         query: list[tuple[str, str]],
-        principal: Principal,
+        sender: Principal | None,
         realm: str,
     ) -> None:
         self.gateway = gateway
@@ -41,8 +41,16 @@ class Call:
         """The values of the path's parameters, decoded, each a list of levels."""
         self.query = query
         """The parameters of the query, without those that say who sends it."""
-        self.principal = principal
+        self.sender = sender
+        """Who sends it; None: nobody, which only an operation that `greets` is asked for."""
         self.realm = realm
+        """The realm it enters; with no sender, the one it names."""
+
+    @property
+    def principal(self) -> Principal:
+        """Who sends it."""
+        assert self.sender is not None
+        return self.sender
 
     @property
     def session(self) -> Session:

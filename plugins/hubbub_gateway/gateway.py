@@ -24,6 +24,7 @@ from .operations import Operation
 from .problems import Problem, problem_of
 from .router import BadPathError, NoMethodError, NoPathError, Router
 from .settings import GatewaySettings
+from .websocket import Broker, token_offered
 
 MAX_SESSIONS: Final = 1024
 """Sessions that are kept for further requests: principals times realms."""
@@ -44,6 +45,7 @@ class Gateway:
         """The wall clock, in milliseconds since the epoch."""
         self.operations = tuple(operations)
         self.cors = Cors(settings.cors)
+        self.websockets = Broker(hub, settings.websocket, create_queues=settings.create_queues)
         self._router = Router(self.operations)
         self._authenticator = Authenticator(hub, settings.host_names)
         self._sessions: OrderedDict[tuple[Principal, str], Session] = OrderedDict()
@@ -105,8 +107,14 @@ class Gateway:
         query = parse_query(request.query) if request.query else []
         token = _take(query, TOKEN_PARAMETER) if operation.takes_token else None
         realm = _take(query, REALM_PARAMETER) or request.headers.get(REALM_HEADER)
-        principal = await self._authenticator.principal(request, token)
-        call = Call(self, request, operation, levels, query, principal, realm_of(principal, realm))
+        sender: Principal | None
+        if operation.greets:
+            sender = await self._authenticator.sender(request, token or token_offered(request))
+        else:
+            sender = await self._authenticator.principal(request, token)
+        if sender is not None:
+            realm = realm_of(sender, realm)
+        call = Call(self, request, operation, levels, query, sender, realm)
         return await operation.handler(call)
 
     def _options(self, request: Request) -> Response:

@@ -44,6 +44,7 @@ class Operation:
     * `content`: what it takes. `answers`: by status. `problems`: kinds, beside those that any
       operation may meet.
     * `takes_token`: a bearer token may come in the query, for browsers that can send no header.
+    * `greets`: who sends it may say so later, in the protocol that follows.
     """
 
     id: str
@@ -60,3 +61,4 @@ class Operation:
     answers: Mapping[int, Answer]
     problems: tuple[str, ...] = ()
     takes_token: bool = False
+    greets: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import trio
@@ -12,6 +12,7 @@ from hubbub import ConfigSection, Endpoint, Hub, Server, SocketAddress, hookimpl
 from .gateway import Gateway
 from .routes import OPERATIONS
 from .settings import GatewaySettings
+from .websocket import PATH, SUBPROTOCOL
 
 
 class GatewayPlugin:
@@ -34,15 +35,21 @@ async def _serve(
     hub: Hub, settings: GatewaySettings, task_status: trio.TaskStatus[list[Endpoint]]
 ) -> None:
     gateway = Gateway(hub, settings, OPERATIONS)
-    scheme = "https" if settings.listener.tls else "http"
+    secure = "s" if settings.listener.tls else ""
 
-    def describe(address: SocketAddress) -> Endpoint:
-        url = f"{scheme}://{address}"
-        return Endpoint("HTTP", url, f"curl -d hello {url}/queues/orders/messages")
+    def describe(address: SocketAddress) -> Sequence[Endpoint]:
+        url, socket = f"http{secure}://{address}", f"ws{secure}://{address}{PATH}"
+        return (
+            Endpoint("HTTP", url, f"curl -d hello {url}/queues/orders/messages"),
+            Endpoint("WebSocket", socket, f"new WebSocket('{socket}', '{SUBPROTOCOL}')"),
+        )
 
     try:
-        await hub.serve_http(
-            gateway, settings.listener, describe, name="gateway", task_status=task_status
-        )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(gateway.websockets.run)
+            await hub.serve_http(
+                gateway, settings.listener, describe, name="gateway", task_status=task_status
+            )
+            nursery.cancel_scope.cancel()
     finally:
         gateway.close()

@@ -49,6 +49,11 @@ KINDS: Final[Mapping[str, Kind]] = {
     "bad-message": Kind(
         400, "Not a message", "A message is described in JSON as the OpenAPI document says."
     ),
+    "bad-frame": Kind(
+        400,
+        "Not a frame",
+        "Frames are objects of JSON, as the AsyncAPI document says; `detail` says what is wrong.",
+    ),
     "bad-token": Kind(
         400, "Not a lease token", "Use the token as it came with the message, whole."
     ),
@@ -90,6 +95,11 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "idempotency-key-reused": Kind(
         422, "Idempotency key used before", "Another request had this key: make a new one."
+    ),
+    "upgrade": Kind(
+        426,
+        "WebSocket only",
+        "Open it with a WebSocket client: `new WebSocket(url, 'hubbub.v1')` in JavaScript.",
     ),
     "refused": Kind(429, "Refused for now", "A limit of the queue or stream is reached."),
     "failed": Kind(500, "Internal error", "The log of the hub says what happened."),

@@ -27,7 +27,7 @@ from typing import Annotated, Any, Final, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from hubbub import Delivery, HeaderValue, Message
+from hubbub import Delivery, HeaderValue, Message, Record
 
 from .durations import Duration, milliseconds
 from .tokens import lease_token
@@ -93,7 +93,8 @@ class DeathRecord(msgspec.Struct, frozen=True, kw_only=True):
 class ReceivedMessage(msgspec.Struct, omit_defaults=True, kw_only=True, frozen=True):
     """A message as a receiver reads it. Members that have nothing to say are left out.
 
-    `lease`, `receives`, `redelivered` and `lease_until` (None: held) come with a lease.
+    `shard`, `sequence`, `partition_key` and `arrived` are there in a record of a stream; `lease`,
+    `receives`, `redelivered` and `lease_until` (None: held) come with a lease.
     """
 
     id: str
@@ -121,6 +122,10 @@ class ReceivedMessage(msgspec.Struct, omit_defaults=True, kw_only=True, frozen=T
     client: str = ""
     published: int = 0
     deaths: tuple[DeathRecord, ...] = ()
+    shard: int | UnsetType = UNSET
+    sequence: str | UnsetType = UNSET
+    partition_key: str | UnsetType = UNSET
+    arrived: int | UnsetType = UNSET
     lease: str | UnsetType = UNSET
     receives: int | UnsetType = UNSET
     redelivered: bool | UnsetType = UNSET
@@ -265,7 +270,22 @@ def from_delivery(delivery: Delivery) -> ReceivedMessage:
     )
 
 
-def _describe(message: Message, lease: Mapping[str, Any]) -> ReceivedMessage:
+def from_record(record: Record) -> ReceivedMessage:
+    """Describe a record of a stream."""
+    message = record.message
+    assert isinstance(message, Message)
+    return _describe(
+        message,
+        {
+            "shard": record.shard,
+            "sequence": str(record.sequence),
+            "partition_key": record.partition_key,
+            "arrived": record.arrived,
+        },
+    )
+
+
+def _describe(message: Message, more: Mapping[str, Any]) -> ReceivedMessage:
     correlation = message.correlation_id
     text, encoded = body_text(message.body)
     return ReceivedMessage(
@@ -308,7 +328,7 @@ def _describe(message: Message, lease: Mapping[str, Any]) -> ReceivedMessage:
             )
             for each in message.deaths
         ),
-        **lease,
+        **more,
     )
 
 

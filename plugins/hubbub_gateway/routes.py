@@ -6,5 +6,6 @@ from typing import Final
 
 from .api import messages
 from .operations import Operation
+from .websocket.api import OPERATIONS as WEBSOCKET
 
-OPERATIONS: Final[tuple[Operation, ...]] = (*messages.OPERATIONS,)
+OPERATIONS: Final[tuple[Operation, ...]] = (*messages.OPERATIONS, *WEBSOCKET)

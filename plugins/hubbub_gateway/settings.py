@@ -6,6 +6,8 @@ from pydantic import Field
 
 from hubbub import Duration, ListenerSettings, Section, Size
 
+from .websocket.settings import WebSocketApiSettings
+
 
 class GatewayListener(ListenerSettings):
     """Where the gateway listens."""
@@ -43,6 +45,9 @@ class GatewaySettings(Section):
     )
     cors: CorsSettings = Field(
         default_factory=CorsSettings, description="Web pages that may call the API."
+    )
+    websocket: WebSocketApiSettings = Field(
+        default_factory=WebSocketApiSettings, description="The WebSocket at `/ws`."
     )
     host_names: list[str] = Field(
         default=[],

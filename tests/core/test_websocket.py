@@ -313,6 +313,7 @@ async def test_all_that_came_with_one_read_is_answered_before_the_close() -> Non
             while (message := websocket.receive_nowait()) is not None:
                 batch.append(message)
             assert websocket.receive_nowait() is None
+            assert websocket.close_arrived
             batches.append(batch)
             for message in batch:
                 websocket.send(message)

@@ -122,15 +122,15 @@ class QueueMachine(RuleBasedStateMachine):
             else:
                 self.done.add(number)
 
-    @rule(data=st.data(), lease=st.sampled_from([0, 2000]))
-    def extend(self, data: st.DataObject, lease: int) -> None:
+    @rule(data=st.data(), lease=st.sampled_from([0, 2000]), let_go=st.booleans())
+    def extend(self, data: st.DataObject, lease: int, let_go: bool) -> None:
         if not self.leased:
             return
         number = data.draw(st.sampled_from(sorted(self.leased)))
         _, receipt, group = self.leased[number]
 
         async def main() -> None:
-            assert not (await self.queue.extend([receipt], lease)).failed
+            assert not (await self.queue.extend([receipt], lease, let_go=let_go)).failed
 
         trio.run(main)
         if lease:

@@ -223,6 +223,27 @@ async def test_a_window_bounds_what_is_not_settled(harness: Harness) -> None:
     assert window.used == 3
 
 
+async def test_what_is_let_go_takes_no_room_and_stays_hidden_when_its_owner_leaves(
+    harness: Harness,
+) -> None:
+    queue = await harness.queue()
+    got: list[Delivery] = []
+    window = Window(1)
+    terms = ConsumerTerms(owner="c", windows=(window,))
+    consumption = queue.consume(got.extend, terms, lambda reason: None)
+    harness.send(queue, *"ab")
+    assert not (await queue.extend([got[0].receipt], 5_000, let_go=True)).failed
+    assert bodies(got) == ["a", "b"]
+    assert window.used == 1
+    assert [each.message.body for each in await queue.leases("c")] == [b"b"]
+    consumption.cancel()
+    await queue.release("c")
+    assert visible(queue) == (1, 1, 0)
+    harness.pass_time(queue, 5_000)
+    assert visible(queue) == (2, 0, 0)
+    assert window.used == 0
+
+
 async def test_a_window_shared_by_two_queues_lets_the_other_go_on(harness: Harness) -> None:
     one, two = await harness.queue("one"), await harness.queue("two")
     window = Window(1)

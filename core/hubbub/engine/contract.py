@@ -313,8 +313,14 @@ class Queue(ABC):
         """End leases. `reason` is recorded when `outcome` is REJECT."""
 
     @abstractmethod
-    async def extend(self, receipts: Sequence[Receipt], lease: int) -> Settlement:
-        """Move the deadline of leases to `lease` ms from now; 0 gives a message back at once."""
+    async def extend(
+        self, receipts: Sequence[Receipt], lease: int, *, let_go: bool = False
+    ) -> Settlement:
+        """Move the deadline of leases to `lease` ms from now; 0 gives a message back at once.
+
+        With `let_go` nobody holds the message until then: it takes no room in a window, and stays
+        hidden when its owner leaves.
+        """
 
     @abstractmethod
     def tag(self, receipt: Receipt, tag: int) -> None:

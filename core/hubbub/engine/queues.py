@@ -531,7 +531,9 @@ class MemoryQueue(Queue):
         self._drop_overflow()
         self.dispatch()
 
-    async def extend(self, receipts: Sequence[Receipt], lease: int) -> Settlement:
+    async def extend(
+        self, receipts: Sequence[Receipt], lease: int, *, let_go: bool = False
+    ) -> Settlement:
         """Move the deadline of leases to `lease` ms from now; 0 gives a message back at once."""
         self._check()
         now = self._host.clock.now()
@@ -549,6 +551,8 @@ class MemoryQueue(Queue):
                     entry.visible_at = now + lease
                     heappush(self._deadlines, (entry.visible_at, entry.token, entry))
                     self._host.arm(self, entry.visible_at)
+                    if let_go:
+                        self._disown(entry)
         return Settlement(failed, DONE)
 
     def tag(self, receipt: Receipt, tag: int) -> None:
@@ -599,6 +603,11 @@ class MemoryQueue(Queue):
     def _end_lease(self, entry: Entry) -> None:
         """The entry is nobody's now: neither waiting nor leased until its next step."""
         self._in_flight -= 1
+        self._order.freed(entry)
+        self._disown(entry)
+
+    def _disown(self, entry: Entry) -> None:
+        """Take a leased entry from its owner and consumer."""
         consumer, entry.consumer = entry.consumer, None
         owner, entry.owner = entry.owner, None
         if owner is not None and (held := self._held.get(owner)) is not None:
@@ -606,7 +615,6 @@ class MemoryQueue(Queue):
             if not held:
                 del self._held[owner]
         entry.tag = 0
-        self._order.freed(entry)
         if consumer is not None:
             for window in consumer.terms.windows:
                 window.give_back()

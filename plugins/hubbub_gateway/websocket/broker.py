@@ -1,0 +1,100 @@
+"""What the WebSocket connections of one hub share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import trio
+
+from hubbub import (
+    ExistsError,
+    Hub,
+    HubbubError,
+    NotFoundError,
+    QueueSettings,
+    Session,
+    WebSocketSettings,
+)
+
+from .settings import WebSocketApiSettings
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+SessionKey = tuple[str, str]
+"""A session: its realm, and how the names of its queues begin."""
+
+
+class Broker:
+    """Settings, background tasks, and who has which session. Made anew for each hub."""
+
+    def __init__(self, hub: Hub, settings: WebSocketApiSettings, *, create_queues: bool) -> None:
+        self.hub = hub
+        self.settings = settings
+        self.limits = WebSocketSettings(
+            max_message_bytes=settings.max_frame_bytes,
+            max_frame_bytes=settings.max_frame_bytes,
+            ping_interval=settings.ping_interval,
+            ping_timeout=settings.ping_timeout,
+            compression=settings.compression,
+        )
+        """What every WebSocket of the hub is held to."""
+        self.now = hub.clock.now
+        """The wall clock, in milliseconds since the epoch."""
+        self._create_queues = create_queues
+        self._holders: dict[SessionKey, Connection] = {}
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run what connections start, until cancelled."""
+        try:
+            async with trio.open_nursery() as self._nursery:
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
+
+    def spawn(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Run something that a connection need not wait for. Failures are logged."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self._guarded, run)
+
+    async def _guarded(self, run: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await run()
+        except HubbubError as error:
+            self.hub.log.info("websocket: not done", reason=str(error))
+        except Exception:
+            self.hub.log.exception("websocket: background task failed")
+
+    # sessions
+
+    async def claim(self, key: SessionKey, connection: Connection) -> None:
+        """Make a connection the only one of its session; the one that has it is closed."""
+        while (other := self._holders.get(key)) is not None:
+            other.displace()
+            await other.gone.wait()
+        self._holders[key] = connection
+
+    def release(self, key: SessionKey, connection: Connection) -> None:
+        """Let others have a session."""
+        if self._holders.get(key) is connection:
+            del self._holders[key]
+
+    # queues
+
+    async def ensure_queue(self, bus: Session, name: str) -> None:
+        """Create a queue, if it does not exist and that is wanted.
+
+        Raises:
+            NotFoundError: it is not wanted.
+            AddressError, DeniedError: the principal may not configure it.
+        """
+        if bus.find_queue(name) is not None:
+            return
+        if not self._create_queues:
+            raise NotFoundError("queue", name)
+        with suppress(ExistsError):  # somebody was faster
+            await bus.create_queue(name, QueueSettings())
