@@ -23,7 +23,6 @@ from .auth import (
     AccessKey,
     Anonymous,
     BearerToken,
-    BusyError,
     ClientCertificate,
     Credentials,
     Password,
@@ -56,6 +55,7 @@ from .engine.contract import (
     Window,
 )
 from .errors import (
+    BusyError,
     DeniedError,
     ExistsError,
     HubbubError,
@@ -91,6 +91,7 @@ from .http import (
 )
 from .http import compress as compress_response
 from .message import Death, HeaderValue, Message, Wire
+from .sasl import Attempt, Authenticated, Authentication, Challenge, Exchange, Mechanism
 from .server import Address as SocketAddress
 from .server import (
     Deadline,
@@ -131,9 +132,13 @@ __all__ = [
     "AddressError",
     "Anonymous",
     "Appended",
+    "Attempt",
+    "Authenticated",
+    "Authentication",
     "Batch",
     "BearerToken",
     "BusyError",
+    "Challenge",
     "Client",
     "ClientCertificate",
     "Clock",
@@ -155,6 +160,7 @@ __all__ = [
     "Engine",
     "EngineStats",
     "Enqueued",
+    "Exchange",
     "ExistsError",
     "FilterError",
     "FilterFactory",
@@ -173,6 +179,7 @@ __all__ = [
     "Kind",
     "ListenerSettings",
     "ListenerStats",
+    "Mechanism",
     "Message",
     "NewRecord",
     "NoSuchShardError",

@@ -28,6 +28,7 @@ from .metrics import Meters
 from .net.errors import sole_errors
 from .plugins import Observers, PluginManager
 from .routes import add_routes
+from .sasl import Attempt, Authentication
 from .server import Address, Flusher, Handler, ListenerSettings, ListenerStats, Shutdown, serve_tcp
 from .session import Session
 from .streams import StreamSettings
@@ -253,6 +254,19 @@ class Hub:
             BusyError: passwords can't be verified in time.
         """
         return await self.authority.authenticate(credentials)
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """Names of the mechanisms by which clients can authenticate in steps: see `hubbub.sasl`."""
+        return self.authority.mechanisms
+
+    def begin_authentication(self, attempt: Attempt) -> Authentication:
+        """Begin to authenticate a client in steps.
+
+        Raises:
+            NotFoundError: there is no such mechanism.
+        """
+        return self.authority.begin(attempt)
 
     def _endpoint_session(self, realm: str, id_: str, scheme: str) -> Session:
         principal = Principal("endpoint", realms=(realm,))

@@ -12,14 +12,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import trio
 
 from .address import escape_level
 from .engine.contract import DEFAULT_REALM
-from .errors import HubbubError
+from .errors import BusyError, NotFoundError
 from .hookspecs import Hooks
+from .sasl import Attempt, Authentication, Mechanism
+from .scram import ITERATIONS, SCRAM_SHA_256, ScramExchange, Verifier
 
 if TYPE_CHECKING:
     from .app import Hub
@@ -40,9 +42,7 @@ _MAX_STATES = 64
 _MAX_REMEMBERED_RESOURCE = 1024
 _MAX_PASSWORD_BYTES = 4096
 
-
-class BusyError(HubbubError):
-    """Too many passwords wait to be verified, or verifying took too long; trying later may work."""
+T = TypeVar("T")
 
 
 # Who
@@ -268,6 +268,7 @@ class _User:
     principal: Principal
     password: bytes | None
     password_hash: str | None
+    scram: Verifier | None
 
 
 class _Verification:
@@ -318,7 +319,8 @@ class Users:
         permissions = permissions_of(granted, user.name) if restricted else (ALLOW_ALL,)
         principal = Principal(user.name, tuple(user.realms), permissions, tuple(user.roles))
         password = user.password.get_secret_value().encode() if user.password else None
-        self._users[user.name] = _User(principal, password, user.password_hash)
+        scram = None if user.scram_sha_256 is None else Verifier.parse(user.scram_sha_256)
+        self._users[user.name] = _User(principal, password, user.password_hash, scram)
         for token in user.tokens:
             self._tokens[_digest(token.get_secret_value())] = principal
         for key in user.access_keys:
@@ -407,6 +409,14 @@ class Users:
             self._verified.popitem(last=False)
 
     async def _verify_in_thread(self, user: _User | None, password: bytes) -> bool:
+        return await self._in_thread(lambda: self._verify_now(user, password))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Do what takes long in a worker thread; few at a time.
+
+        Raises:
+            BusyError: too much waits for it, or it took too long.
+        """
         if self._waiting >= self._settings.max_waiting:
             raise BusyError("too many passwords wait to be verified")
         if self._limiter is None:
@@ -415,9 +425,8 @@ class Users:
         try:
             with trio.move_on_after(self._settings.timeout):
                 return await trio.to_thread.run_sync(
-                    self._verify_now, user, password,
-                    abandon_on_cancel=True, limiter=self._limiter,
-                )  # fmt: skip
+                    work, abandon_on_cancel=True, limiter=self._limiter
+                )
             raise BusyError("verifying passwords takes too long")
         finally:
             self._waiting -= 1
@@ -427,9 +436,40 @@ class Users:
         if user is not None and user.password_hash is not None:
             return verify_password(user.password_hash, password)
         verify_password(self._decoy, password)
-        if user is None or user.password is None:
+        if user is None:
             return False
-        return hmac.compare_digest(_digest(user.password), _digest(password))
+        if user.password is not None:
+            return hmac.compare_digest(_digest(user.password), _digest(password))
+        return user.scram is not None and user.scram.verify(password)
+
+    # SCRAM
+
+    def mechanisms(self) -> Mapping[str, Mechanism]:
+        """Return the mechanisms that any of the configured users can use, by name."""
+        able = any(each.scram or each.password is not None for each in self._users.values())
+        return {SCRAM_SHA_256: self._begin_scram} if able else {}
+
+    def _begin_scram(self, _: Attempt) -> ScramExchange:
+        return ScramExchange(self._find_scram, self._in_thread)
+
+    def _find_scram(self, username: str) -> tuple[Verifier, Principal | None]:
+        """Return what a user's password is verified with; in a worker thread.
+
+        Others than users with a verifier cost the making of one: those with a password as much as
+        those who don't exist, who get one that nothing fits.
+        """
+        user = self._users.get(username)
+        if user is not None and user.scram is not None:
+            return user.scram, user.principal
+        stored = (each.scram for each in self._users.values() if each.scram is not None)
+        example = next(stored, None)
+        salt = hmac.digest(self._salt, username.encode(errors="surrogatepass"), "sha256")
+        salt = salt[: 32 if example is None else len(example.salt)]
+        iterations = ITERATIONS if example is None else example.iterations
+        if user is not None and user.password is not None:
+            password = user.password.decode()
+            return Verifier.of(password, salt=salt, iterations=iterations), user.principal
+        return Verifier.of(secrets.token_hex(16), salt=salt, iterations=iterations), None
 
     @cached_property
     def _decoy(self) -> str:
@@ -527,6 +567,33 @@ class Authority:
                 if principal is not None:
                     return principal
         return await self._users.authenticate(credentials)
+
+    @cached_property
+    def _mechanisms(self) -> Mapping[str, tuple[str, Mechanism]]:
+        """All mechanisms, and the plugins they are from; a plugin's replaces the users' own."""
+        own = {name: ("hubbub", each) for name, each in self._users.mechanisms().items()}
+        return own | self._manager.collect_named(Hooks.hubbub_mechanisms, self._hub)
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """Names of the mechanisms by which clients can authenticate in steps."""
+        return tuple(sorted(self._mechanisms))
+
+    def begin(self, attempt: Attempt) -> Authentication:
+        """Begin to authenticate a client in steps.
+
+        Raises:
+            NotFoundError: there is no such mechanism.
+        """
+        try:
+            plugin, mechanism = self._mechanisms[attempt.mechanism]
+        except KeyError:
+            raise NotFoundError("authentication mechanism", attempt.mechanism) from None
+
+        def failed(error: Exception) -> None:
+            self._manager.failed(plugin, error, during=Hooks.hubbub_mechanisms.__name__)
+
+        return Authentication(lambda: mechanism(attempt), self._settings.timeout, failed)
 
     def allows(self, principal: Principal, action: str, resource: str, realm: str) -> bool:
         """Tell whether a principal may do this: see `ACTIONS`; a remembered answer if there is one.

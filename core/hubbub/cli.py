@@ -211,9 +211,11 @@ def _reference(folder: Path, *, check: bool) -> None:
 
 @click.command("hash-password")
 @click.option("--stdin", is_flag=True, help="Read the password from standard input.")
-def _hash_password(*, stdin: bool) -> None:
+@click.option("--scram", is_flag=True, help="Print what SCRAM-SHA-256 needs, for `scram_sha_256`.")
+def _hash_password(*, stdin: bool, scram: bool) -> None:
     """Ask for a password and print its hash, for `password_hash` of a user."""
     from .auth import hash_password  # noqa: PLC0415
+    from .scram import Verifier  # noqa: PLC0415
 
     if stdin:
         password = sys.stdin.readline().rstrip("\r\n")
@@ -221,7 +223,13 @@ def _hash_password(*, stdin: bool) -> None:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     if not password:
         _fail("the password is empty")
-    click.echo(hash_password(password.encode()))
+    if not scram:
+        click.echo(hash_password(password.encode()))
+        return
+    try:
+        click.echo(str(Verifier.of(password)))
+    except ValueError as error:
+        _fail(str(error))
 
 
 def _manager(settings: "PluginSettings | None" = None) -> "PluginManager":

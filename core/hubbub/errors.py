@@ -44,3 +44,7 @@ class RefusedError(HubbubError):
 
 class UnavailableError(HubbubError):
     """The store cannot take anything durable now (disk full, closing); trying later may work."""
+
+
+class BusyError(HubbubError):
+    """Too many passwords wait to be verified, or verifying took too long; trying later may work."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .engine.contract import Delivery, Engine, Outcome, Receipt
     from .http import Request, Response
     from .message import Message
+    from .sasl import Mechanism
     from .session import Session
 
 PROJECT = "hubbub"
@@ -309,6 +310,31 @@ class Hooks(Protocol):
         async def hubbub_authenticate(self, credentials):
             if isinstance(credentials, BearerToken) and credentials.token == "let me in":
                 return Principal("guest", realms=("default",))
+        ```
+        """
+
+    @hookspec
+    def hubbub_mechanisms(self, hub: Hub) -> Mapping[str, Mechanism]:
+        """Let clients authenticate in steps: SASL mechanisms, by name.
+
+        **Called** once, when the first protocol asks what there is. **Return** functions that begin
+        an exchange with a client (`Attempt`). Its asynchronous `step(response)` answers a
+        `Challenge`, or `Authenticated` with the principal, or None to refuse; each within
+        `auth.timeout`. A mechanism named "SCRAM-SHA-256" replaces that of the configured users.
+
+        **If beginning or a step raises,** or takes too long, the client is refused, and the failure
+        is reported.
+
+        ```python
+        @hookimpl
+        def hubbub_mechanisms(self, hub):
+            class Reverse:
+                async def step(self, response):
+                    if response is None:
+                        return Challenge(b"live")
+                    return Authenticated(Principal("guest")) if response == b"evil" else None
+
+            return {"REVERSE": lambda attempt: Reverse()}
         ```
         """
 

@@ -262,19 +262,26 @@ class PluginManager:
 
         A plugin that offers a name which another one has already is failed, as a whole.
         """
-        merged: dict[str, V] = {}
-        owners: dict[str, str] = {}
+        return {key: each for key, (_, each) in self.collect_named(spec, *args, **kwargs).items()}
+
+    def collect_named(
+        self,
+        spec: Callable[Concatenate[Any, P], Mapping[str, V]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> dict[str, tuple[str, V]]:
+        """Do what `collect` does, and tell the plugin of each value."""
+        merged: dict[str, tuple[str, V]] = {}
         for name, answer in self.call_each(spec, *args, **kwargs):
             try:
                 offered = dict(answer)
                 for key in offered:
                     if key in merged:
-                        raise PluginError(f"plugin {owners[key]!r} offers {key!r} already")
+                        raise PluginError(f"plugin {merged[key][0]!r} offers {key!r} already")
             except Exception as error:
                 self.failed(name, error, during=spec.__name__, fatal=True)
                 continue
-            merged |= offered
-            owners |= dict.fromkeys(offered, name)
+            merged |= {key: (name, each) for key, each in offered.items()}
         return merged
 
     def observer(self, spec: Callable[Concatenate[Any, P], None]) -> Callable[P, None] | None:

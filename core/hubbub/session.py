@@ -5,11 +5,12 @@ forget to.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
 from .address import AddressError, queue_address, spell_queue, stream_address
-from .auth import Principal
+from .auth import EVERYTHING, Principal
 from .bus import Accepts, Batch, Bus, FilterSpec, Publication, Subscription, new_record
 from .engine.contract import (
     Appended,
@@ -204,6 +205,18 @@ class Session:
     def allowed(self, action: str, resource: str) -> bool:
         """Tell whether the principal may do this, without doing it."""
         return self._allows(self.principal, action, resource, self.realm)
+
+    def renew(self, principal: Principal) -> bool:
+        """Go on as the same user, who has authenticated once more and may do other things now.
+
+        False if it is another user, or one who may not enter this realm: nothing changes then.
+        """
+        realms = principal.realms
+        if principal.name != self.principal.name or not {self.realm, EVERYTHING} & {*realms}:
+            return False
+        self.principal = principal
+        self.info = replace(self.info, principal=principal)
+        return True
 
     def adopt(self, address: str) -> None:
         """Make a resource the session's own: whatever it does to it needs no permission.

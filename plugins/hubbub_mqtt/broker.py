@@ -71,6 +71,7 @@ class Broker:
             maximum_packet_size=settings.max_packet_size,
             topic_alias_maximum=settings.topic_alias_maximum,
             server_keep_alive=settings.max_keep_alive,
+            authentication_methods=frozenset(hub.mechanisms),
         )
         self.max_expiry = (
             NEVER if settings.max_session_expiry is None else int(settings.max_session_expiry)

@@ -13,15 +13,9 @@ import trio
 
 from hubbub import (
     DEFAULT_REALM,
-    Anonymous,
-    BearerToken,
-    BusyError,
-    ClientCertificate,
-    Credentials,
     Deadline,
     HubbubError,
     Outcome,
-    Password,
     Principal,
     Transport,
     TransportClosed,
@@ -29,14 +23,14 @@ from hubbub import (
 )
 
 from . import events as ev
+from .authenticating import Authenticator
 from .broker import is_reserved
 from .filters import Kind
 from .inbox import Inbox
-from .inflight import SessionState
 from .link import Link
 from .mapping import PROTOCOLS
 from .outbox import HIGH_WATER, Outbox
-from .packets import Connect, Disconnect, Pingreq, Publish, Subscribe, Unsubscribe
+from .packets import Auth, Connect, Disconnect, Pingreq, Publish, Subscribe, Unsubscribe
 from .protocol import NEVER, ServerConnection, State
 from .reasons import FAILURE, ReasonCode
 from .sessions import Claim, ClientSession
@@ -66,9 +60,11 @@ class Connection:
     __slots__ = (
         "__weakref__",
         "_accepted",
+        "_authenticator",
         "_broker",
         "_claim",
         "_deadline",
+        "_early",
         "_ending",
         "_inbox",
         "_key",
@@ -88,6 +84,11 @@ class Connection:
         self._broker = broker
         self._transport = transport
         self._machine = ServerConnection(broker.protocol_settings, broker.topics)
+        self._authenticator = Authenticator(
+            broker.hub, transport, self._machine, self._receive_auth
+        )
+        self._early: list[ev.Event] = []
+        """What has come before the client is let in, and is not looked at yet."""
         self._deadline = Deadline()
         self._move_at = 0.0
         self._key: tuple[str, str] | None = None
@@ -142,25 +143,10 @@ class Connection:
     async def _open(self, stack: ExitStack) -> bool:
         """Receive CONNECT and let the client in, or refuse it."""
         machine, transport = self._machine, self._transport
-        events: list[ev.Event] = []
-        while not events:
-            if self._ending is not None:
-                return False
-            self._reading = True
-            data = await transport.receive()
-            self._reading = False
-            if not data:
-                return False
-            events = machine.receive_data(data)
-        first = events[0]
-        if isinstance(first, ev.Failed):
-            self._reason = str(first.error)
-            self._linger = _LINGER
-            transport.write(first.reply)
-            return False
-        assert isinstance(first, Connect)
+        connect = await self._receive_early()
+        assert isinstance(connect, Connect)
         try:
-            reason = await self._let_in(first, stack)
+            reason = await self._let_in(connect, stack)
         except UnavailableError as error:
             if machine.state is not State.CONNECTING:
                 raise TransportClosed(str(error)) from error
@@ -172,18 +158,48 @@ class Connection:
             return False
         return True
 
+    async def _receive_early(self) -> ev.Event:
+        """Wait for the next packet of a client that is not let in yet.
+
+        Raises:
+            TransportClosed: it will not come to that.
+        """
+        while not self._early:
+            if self._ending is not None:
+                raise TransportClosed("shutting down")
+            self._reading = True
+            data = await self._transport.receive()
+            self._reading = False
+            if not data:
+                raise TransportClosed("connection lost")
+            self._early = self._machine.receive_data(data)
+            if self._machine.state is State.CLOSED:
+                del self._early[:-1]  # what came before does not matter any more
+        event = self._early.pop(0)
+        if isinstance(event, ev.Failed):
+            self._linger = _LINGER
+            self._transport.write(event.reply)
+            raise TransportClosed(str(event.error))
+        if isinstance(event, Disconnect):
+            raise TransportClosed("disconnected")
+        return event
+
+    async def _receive_auth(self) -> Auth:
+        event = await self._receive_early()
+        assert isinstance(event, Auth)
+        return event
+
     async def _let_in(self, connect: Connect, stack: ExitStack) -> ReasonCode | None:
         """Resume the client's session or begin one; a reason if it is not let in."""
         broker = self._broker
         if broker.hub.shutdown.requested:
             return ReasonCode.SERVER_UNAVAILABLE
-        try:
-            principal = await self._authenticate(connect)
-        except BusyError:
-            return ReasonCode.SERVER_BUSY
-        if principal is None:
-            nameless = connect.user_name is None and connect.password is None
-            return ReasonCode.NOT_AUTHORIZED if nameless else ReasonCode.BAD_USER_NAME_OR_PASSWORD
+        who = await self._authenticator.connect(connect)
+        if isinstance(who, ReasonCode):
+            return who
+        if self._early:
+            return ReasonCode.PROTOCOL_ERROR  # an AUTH that nobody has asked for
+        principal = who.principal
         assigned = None if connect.client_id else f"hubbub-{uuid.uuid4().hex}"
         client_id = connect.client_id or assigned or ""
         if len(client_id.encode()) > broker.settings.max_client_id_bytes:
@@ -238,7 +254,16 @@ class Connection:
         session.disconnected_at = session.will_at = None  # a will that waited is cancelled
         session.will = connect.will
         await self._keep(link)
-        self._accept(link, state, assigned, None if expiry == wanted else expiry, stack)
+        self._accept(
+            link,
+            self._machine.accept(
+                state,
+                assigned_client_id=assigned,
+                session_expiry_interval=None if expiry == wanted else expiry,
+                authentication_data=who.data,
+            ),
+            stack,
+        )
         if self._resumed:
             await self._subscriber.restore()
         await self._outbox.resume()
@@ -250,19 +275,9 @@ class Connection:
             link.session.save(link.bus)
             await link.bus.commit().wait()
 
-    def _accept(
-        self,
-        link: Link,
-        state: SessionState | None,
-        assigned: str | None,
-        expiry: int | None,
-        stack: ExitStack,
-    ) -> None:
-        data = self._machine.accept(
-            state, assigned_client_id=assigned, session_expiry_interval=expiry
-        )
-        link.write(data)
-        if not data:
+    def _accept(self, link: Link, connack: bytes, stack: ExitStack) -> None:
+        link.write(connack)
+        if not connack:
             raise TransportClosed("the client takes no packet that is large enough for a CONNACK")
         stack.enter_context(link.bus)
         self._accepted = True
@@ -278,21 +293,6 @@ class Connection:
         if connect.properties.session_expiry_interval is not None:
             return connect.properties.session_expiry_interval
         return 0 if connect.clean_start or connect.version == 5 else NEVER
-
-    async def _authenticate(self, connect: Connect) -> Principal | None:
-        return await self._broker.hub.authenticate(self._credentials(connect))
-
-    def _credentials(self, connect: Connect) -> Credentials:
-        peer, protocol = self._transport.peer, PROTOCOLS[connect.version]
-        if connect.user_name is not None:
-            return Password(connect.user_name, connect.password or b"", peer, protocol)
-        if connect.password is not None:
-            # A password alone is what 5.0 allows for tokens and the like (3.1.2.9).
-            return BearerToken(connect.password.decode(errors="replace"), peer, protocol)
-        names = _certificate_names(self._transport)
-        if names:
-            return ClientCertificate(names, peer, protocol)
-        return Anonymous(peer=peer, protocol=protocol)
 
     # connected
 
@@ -402,6 +402,9 @@ class Connection:
             case Unsubscribe():
                 self._be_patient()
                 await self._subscriber.unsubscribe(event)
+            case Auth():
+                self._be_patient()
+                await self._authenticate_again(event, link)
             case Disconnect():
                 self._reason = "disconnected"
             case ev.Failed():
@@ -410,6 +413,17 @@ class Connection:
                 link.write(event.reply)
             case _:
                 pass  # an acknowledgement of nothing that is in flight
+
+    async def _authenticate_again(self, auth: Auth, link: Link) -> None:
+        """Go on with a re-authentication; one that fails ends the connection [MQTT-4.12.1-2]."""
+        who = await self._authenticator.again(auth)
+        if isinstance(who, ReasonCode):
+            link.fail(who, "re-authentication failed")
+        elif who is not None:
+            if link.bus.renew(who.principal):
+                link.write(self._machine.auth(ReasonCode.SUCCESS, who.data))
+            else:
+                link.fail(ReasonCode.NOT_AUTHORIZED, "re-authentication as another user")
 
     def _release(self, link: Link, packet_id: int) -> None:
         link.write(self._machine.pubrel(packet_id))
@@ -483,15 +497,3 @@ def _realm_of(principal: Principal) -> str:
     """Return the realm a client works in: the default one, unless its user has only others."""
     realms = principal.realms
     return DEFAULT_REALM if "*" in realms or DEFAULT_REALM in realms else realms[0]
-
-
-def _certificate_names(transport: Transport) -> tuple[str, ...]:
-    """Return common name and alternative names of a verified client certificate."""
-    certificate = transport.peer_certificate or {}
-    common = [
-        value
-        for part in certificate.get("subject", ())
-        for name, value in part
-        if name == "commonName"
-    ]
-    return (*common, *(value for _, value in certificate.get("subjectAltName", ())))

@@ -17,7 +17,6 @@ from hubbub.auth import (
     Anonymous,
     Authority,
     BearerToken,
-    BusyError,
     ClientCertificate,
     Credentials,
     Password,
@@ -37,6 +36,7 @@ from hubbub.config import (
     RoleSettings,
     UserSettings,
 )
+from hubbub.errors import BusyError
 from hubbub.hookspecs import hookimpl
 from hubbub.plugins import PluginManager
 

@@ -18,6 +18,7 @@ from hubbub.config import Config
 from hubbub.errors import HubbubError
 from hubbub.hookspecs import Endpoint, hookimpl
 from hubbub.plugins import PluginManager
+from hubbub.scram import Verifier
 from hubbub.supervisor import StartError
 
 
@@ -154,6 +155,15 @@ def test_hash_password(arguments: Sequence[str], given: str) -> None:
     result = run("hash-password", *arguments, input=given)
     assert result.exit_code == 0
     assert verify_password(result.stdout.strip(), b"sesame")
+
+
+def test_hash_password_for_scram() -> None:
+    result = run("hash-password", "--scram", "--stdin", input="sesame\n")
+    assert result.exit_code == 0
+    assert Verifier.parse(result.stdout.strip()).verify(b"sesame")
+    result = run("hash-password", "--scram", "--stdin", input="se\x07same\n")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "control characters" in result.stderr
 
 
 def test_an_empty_password_is_refused() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 import hubbub.auth
 import hubbub.hookspecs
+import hubbub.sasl
 from hubbub.config import Section
 from hubbub.hookspecs import hookimpl, hookspec
 from hubbub.plugins import PluginManager, State
@@ -92,6 +93,7 @@ class TestHooks:
         scope: dict[str, Any] = {
             **vars(hubbub.hookspecs),
             **vars(hubbub.auth),
+            **vars(hubbub.sasl),
             "asynccontextmanager": __import__("contextlib").asynccontextmanager,
             "ExampleSettings": ExampleSettings,
             "MyHooks": MyHooks,

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ Serve = Callable[..., ServedHub]
 Connect = Callable[..., Raw]
 
 
-def serve_mqtt(data: Path, file: str = "", **sections: Any) -> AbstractContextManager[ServedHub]:
+def serve_mqtt(
+    data: Path, file: str = "", plugins: Mapping[str, object] | None = None, **sections: Any
+) -> AbstractContextManager[ServedHub]:
     """A hub in a thread that serves MQTT on a free port.
 
     Give sections of its configuration, or the text of a file for what has no keys.
@@ -34,7 +36,7 @@ def serve_mqtt(data: Path, file: str = "", **sections: Any) -> AbstractContextMa
             **sections.get("mqtt", {}),
         },
     }
-    return serve_in_thread(load_config(path, settings=settings))
+    return serve_in_thread(load_config(path, settings=settings), plugins=plugins)
 
 
 @pytest.fixture(scope="module")

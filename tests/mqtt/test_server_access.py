@@ -16,7 +16,7 @@ from hubbub_mqtt import packets as p
 from hubbub_mqtt.encode import encode
 from hubbub_mqtt.packets import Version
 
-from .conftest import Connect, Serve
+from .conftest import Serve
 from .raw import Raw, bodies
 
 V311, V5 = Version.V311, Version.V5
@@ -114,11 +114,6 @@ def test_a_session_belongs_to_its_user(guarded: ServedHub) -> None:
         with Raw(address) as thief:
             assert thief.connect("mine", user="admin", password=b"root").reason == 0x87
         again.quiet()  # nor is it cut off
-
-
-def test_authentication_methods_are_refused(client: Connect) -> None:
-    raw: Raw = client()
-    assert raw.connect("m", authentication_method="SCRAM-SHA-1").reason == 0x8C
 
 
 # transports

@@ -68,11 +68,18 @@ def check_users(document: Document, users: Users, roles: Roles) -> None:
                 text = f"there is no [[role]] {role!r}{suggest(role, known)}"
                 document.problem((*place, "roles", index), text)
         if user.password is not None:
-            if user.password_hash is not None:
-                document.problem((*place, "password"), "there is a password_hash already")
+            for other in ("password_hash", "scram_sha_256"):
+                if getattr(user, other) is not None:
+                    document.problem((*place, "password"), f"there is a {other} already")
             text = "a password in plain text; `hubbub hash-password` makes a password_hash"
             document.warn((*place, "password"), text)
-        elif not (user.password_hash or user.tokens or user.access_keys or user.certificates):
+        elif not (
+            user.password_hash
+            or user.scram_sha_256
+            or user.tokens
+            or user.access_keys
+            or user.certificates
+        ):
             text = "nobody can log in as this user: it has no password_hash or other proof"
             document.warn((*place, "name"), text)
 

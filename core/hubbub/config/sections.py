@@ -16,6 +16,7 @@ from pydantic import (
 from hubbub.address import check_pattern
 from hubbub.auth import ACTIONS, EVERYTHING, check_password_hash
 from hubbub.engine.contract import DEFAULT_REALM, QueueSettings
+from hubbub.scram import check_verifier
 from hubbub.server import ListenerSettings
 
 from .templates import TemplateText
@@ -248,6 +249,11 @@ class UserSettings(Section):
     )
     password: SecretStr | None = Field(
         default=None, description="The password itself; better keep its hash."
+    )
+    scram_sha_256: Annotated[str, AfterValidator(check_verifier)] | None = Field(
+        default=None,
+        description="What SCRAM-SHA-256 verifies the password with, from `hubbub hash-password "
+        "--scram`, written as PostgreSQL does. It serves for logins that send the password, too.",
     )
     tokens: list[SecretStr] = Field(default=[], description="Bearer tokens.")
     access_keys: list[AccessKeySettings] = Field(default=[], description="AWS access keys.")
