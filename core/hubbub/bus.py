@@ -494,6 +494,8 @@ class Bus:
         address = parse_address(target)
         if address.kind is Kind.QUEUE:
             return self._delivery_to_queue(realm, address.name, target)
+        if address.kind is Kind.STREAM:
+            return self._delivery_to_stream(realm, address, target)
 
         def deliver(batch: Batch) -> Enqueued | None:
             return self.forward(realm, batch.messages, target)
@@ -518,6 +520,22 @@ class Bus:
                 self.lost("no such queue", len(batch.messages), target)
                 return None
             return queue.enqueue(batch.messages)
+
+        return deliver
+
+    def _delivery_to_stream(
+        self, realm: str, address: Address, target: str
+    ) -> Callable[[Batch], Enqueued | None]:
+        engine = self.engine
+
+        def deliver(batch: Batch) -> Enqueued | None:
+            stream = engine.find_stream(realm, address.name)
+            if stream is None:
+                self.lost("no such stream", len(batch.messages), target)
+                return None
+            result = _append(stream, batch.messages, address.key)
+            refused = {index: str(error) for index, error in result.refused.items()}
+            return Enqueued(result.commit, refused, _NO_DUPLICATES)
 
         return deliver
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from hubbub import HubbubError, Message, Publication, Response
 
 from .call import Call
+from .negotiation import media_type
 from .problems import Problem, problem_of
 from .publishing import Incoming
 
+S = TypeVar("S", bound=msgspec.Struct)
+
+MAX_JSON: Final = 1024 * 1024
+"""Bytes of a request that holds no messages."""
 JSON = ("Content-Type", "application/json")
 NO_STORE = ("Cache-Control", "no-store")
 
@@ -46,6 +51,24 @@ class Results(msgspec.Struct, kw_only=True, frozen=True):
 def answer_json(value: Any, status: int = 200, headers: Sequence[tuple[str, str]] = ()) -> Response:
     """Answer with a value in JSON."""
     return Response(status, (JSON, *headers), msgspec.json.encode(value))
+
+
+async def read_json(call: Call, kind: type[S]) -> S:
+    """Read the body of a request as JSON of one kind.
+
+    Raises:
+        Problem: it is no JSON, or not of that kind.
+    """
+    headers = call.request.headers
+    media = media_type(headers.get("content-type"))
+    if media != "application/json" and not (media.endswith("+json")):
+        raise Problem("media-type", f"This takes application/json, not {media or 'nothing'!r}.")
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise Problem("media-type", "This takes no compression.", [("Accept-Encoding", "identity")])
+    try:
+        return msgspec.json.decode(await call.request.body(MAX_JSON), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem("bad-message", str(error)) from None
 
 
 async def publish(call: Call, incoming: Incoming) -> Response:

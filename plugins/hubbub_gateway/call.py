@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl
@@ -10,6 +11,8 @@ import msgspec
 
 from hubbub import Principal, Request, Session
 
+from .authentication import PROTOCOL
+from .durations import milliseconds
 from .problems import Problem
 
 if TYPE_CHECKING:
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
     from .operations import Operation
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+
+class NoOptions(msgspec.Struct):
+    """The query of an operation that takes none."""
 
 
 class Call:
@@ -57,9 +64,33 @@ class Call:
         """The principal's handle on the bus, which all its requests share."""
         return self.gateway.session(self.principal, self.realm)
 
+    def connection_session(self) -> Session:
+        """Make a handle on the bus for this request alone, which goes on for long.
+
+        Use it as a context manager.
+        """
+        return self.gateway.new_session(
+            self.principal,
+            self.realm,
+            protocol=PROTOCOL,
+            client=f"{PROTOCOL}/{self.principal.name}/{secrets.token_urlsafe(9)}",
+            peer=self.request.peer,
+        )
+
     def parameter(self, name: str) -> str:
         """Return the value of a path's parameter that is one level."""
         return self.levels[name][0]
+
+    def duration(self, name: str, value: float | str, most: float | None = None) -> int:
+        """Return a duration that the query gives in milliseconds; `most` is in seconds.
+
+        Raises:
+            Problem: 400, it is too long.
+        """
+        found = milliseconds(value)
+        if most is not None and found > most * 1000:
+            raise Problem("bad-request", f"`{name}` is at most {most:g} seconds.", parameter=name)
+        return found
 
     def options(self, kind: type[S]) -> S:
         """Read the query.

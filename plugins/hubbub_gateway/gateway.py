@@ -18,7 +18,7 @@ from hubbub import (
 )
 
 from .authentication import PROTOCOL, REALM_HEADER, Authenticator, realm_of
-from .call import Call, parse_query
+from .call import Call, NoOptions, parse_query
 from .cors import Cors
 from .operations import Operation
 from .problems import Problem, problem_of
@@ -115,6 +115,8 @@ class Gateway:
         if sender is not None:
             realm = realm_of(sender, realm)
         call = Call(self, request, operation, levels, query, sender, realm)
+        if query and operation.query is None:
+            call.options(NoOptions)
         return await operation.handler(call)
 
     def _options(self, request: Request) -> Response:

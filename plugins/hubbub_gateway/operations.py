@@ -45,6 +45,7 @@ class Operation:
       operation may meet.
     * `takes_token`: a bearer token may come in the query, for browsers that can send no header.
     * `greets`: who sends it may say so later, in the protocol that follows.
+    * `safe`: a GET that changes nothing, and so serves HEAD too.
     """
 
     id: str
@@ -62,3 +63,4 @@ class Operation:
     problems: tuple[str, ...] = ()
     takes_token: bool = False
     greets: bool = False
+    safe: bool = True

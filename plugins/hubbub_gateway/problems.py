@@ -17,6 +17,7 @@ from hubbub import (
     FilterError,
     HttpError,
     HubbubError,
+    NoSuchShardError,
     NotFoundError,
     RefusedError,
     Response,
@@ -74,6 +75,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         406, "No such form", "`detail` has the media types that this answer can be given in."
     ),
     "exists": Kind(409, "Exists with other settings", "Change it with PATCH, or use another name."),
+    "in-use": Kind(409, "In use", "It was to be deleted only without messages, or consumers."),
     "lease-lost": Kind(
         409,
         "Lease lost",
@@ -157,7 +159,7 @@ def problem_of(error: HubbubError | HttpError) -> Problem:
             return Problem("bad-filter", text)
         case DeniedError():
             return Problem("forbidden", text)
-        case NotFoundError():
+        case NotFoundError() | NoSuchShardError():
             return Problem("not-found", text)
         case ExistsError():
             return Problem("exists", text)

@@ -23,6 +23,10 @@ class Routed(Protocol):
     def path(self) -> str:
         """Its template."""
 
+    @property
+    def safe(self) -> bool:
+        """Whether a GET serves HEAD too."""
+
 
 T = TypeVar("T", bound=Routed)
 
@@ -108,6 +112,8 @@ class Router(Generic[T]):
         operation = operations.get(method)
         if operation is None and method == "HEAD":
             operation = operations.get("GET")
+            if operation is not None and not operation.safe:
+                operation = None
         if operation is None:
             raise NoMethodError(_allowed(operations))
         return Match(operation, levels)
@@ -148,7 +154,8 @@ class Router(Generic[T]):
 
 def _allowed(operations: Mapping[str, Routed]) -> tuple[str, ...]:
     methods = {*operations, "OPTIONS"}
-    if "GET" in methods:
+    get = operations.get("GET")
+    if get is not None and get.safe:
         methods.add("HEAD")
     return tuple(sorted(methods))
 

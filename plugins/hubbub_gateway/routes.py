@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from .api import messages
+from .api import leases, messages, queues, streams, subscriptions, topics
 from .operations import Operation
 from .websocket.api import OPERATIONS as WEBSOCKET
 
-OPERATIONS: Final[tuple[Operation, ...]] = (*messages.OPERATIONS, *WEBSOCKET)
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    *queues.OPERATIONS,
+    *messages.OPERATIONS,
+    *leases.OPERATIONS,
+    *topics.OPERATIONS,
+    *subscriptions.OPERATIONS,
+    *streams.OPERATIONS,
+    *WEBSOCKET,
+)

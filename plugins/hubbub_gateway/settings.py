@@ -37,6 +37,37 @@ class CorsSettings(Section):
     )
 
 
+class EventSettings(Section):
+    """Server-Sent Events, and the subscriptions behind them."""
+
+    heart_beat: Duration = Field(
+        default=15.0, gt=0, description="Time without an event after which a comment is sent."
+    )
+    retry: Duration = Field(
+        default=2.0, description="Time after which clients are told to connect again."
+    )
+    max_waiting_bytes: Size = Field(
+        default=1024 * 1024,
+        ge=1024,
+        description="Bytes that wait for one slow reader of topics; what comes above is dropped "
+        "and counted, and the reader is told.",
+    )
+    retention: Duration = Field(
+        default=86_400.0,
+        gt=0,
+        description="How long a durable subscription keeps what its reader has not asked for, "
+        "unless it says so itself.",
+    )
+    max_bytes: Size = Field(
+        default=256 * 2**20,
+        ge=1024,
+        description="Bytes that a durable subscription keeps; above, the oldest messages go.",
+    )
+    max_subscriptions: int = Field(
+        default=1_000, ge=0, description="Durable subscriptions of one user."
+    )
+
+
 class GatewaySettings(Section):
     """The HTTP API: REST, Server-Sent Events, WebSocket."""
 
@@ -49,6 +80,9 @@ class GatewaySettings(Section):
     websocket: WebSocketApiSettings = Field(
         default_factory=WebSocketApiSettings, description="The WebSocket at `/ws`."
     )
+    events: EventSettings = Field(
+        default_factory=EventSettings, description="Server-Sent Events and their subscriptions."
+    )
     host_names: list[str] = Field(
         default=[],
         description="Names of this machine that clients without credentials may call it by, "
@@ -58,6 +92,11 @@ class GatewaySettings(Section):
         default=True,
         description="A queue that does not exist is created when a client that may configure it "
         "sends to it.",
+    )
+    create_streams: bool = Field(
+        default=True,
+        description="A stream that does not exist is created, with one shard, when a client that "
+        "may configure it appends to it.",
     )
     max_message_bytes: Size = Field(
         default=16 * 1024 * 1024, ge=1024, description="Bytes of one message's body."

@@ -182,10 +182,20 @@ async def test_a_stream_takes_messages_by_address_and_by_subscription(harness: H
         harness.message("$stream/log/key", b"1"), harness.message("a/b", b"2", group="g")
     )
     found = await stream.read(stream.oldest(0), limit=10, max_bytes=1000)
-    assert [(each.partition_key, each.message.body) for each in found.records] == [  # type: ignore[attr-defined]
-        ("key", b"1"),
-        ("g", b"2"),
-    ]
+    assert [
+        (each.partition_key, each.message.address, each.message.body)  # type: ignore[attr-defined]
+        for each in found.records
+    ] == [("key", "$stream/log/key", b"1"), ("g", "a/b", b"2")]
+
+
+async def test_a_stream_that_is_gone_loses_what_is_published_and_counts_it(
+    harness: Harness,
+) -> None:
+    stream = await harness.engine.create_stream(REALM, "log", StreamSettings(), 1)
+    harness.bus.subscribe(REALM, "a/#", "$stream/log")
+    await harness.engine.delete_stream(stream)
+    harness.publish(harness.message("a/b"))
+    assert harness.lost == [("no such stream", 1, "$stream/log")]
 
 
 async def test_retained_messages_are_kept_replaced_expired_and_cleared(harness: Harness) -> None:

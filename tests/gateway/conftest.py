@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -43,3 +44,16 @@ def client(hub: ServedHub) -> Iterator[httpx.Client]:
 def name(request: pytest.FixtureRequest) -> str:
     """A name that no other test uses."""
     return f"{request.node.name.partition('[')[0]}-{next(_NUMBERS)}"
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], bool]], None]:
+    """Wait until something is so that tells nobody when it becomes so."""
+
+    def wait(holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        while not holds():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+    return wait
