@@ -20,6 +20,7 @@ MAX_JSON: Final = 1024 * 1024
 """Bytes of a request that holds no messages."""
 JSON = ("Content-Type", "application/json")
 NO_STORE = ("Cache-Control", "no-store")
+AS_IT_IS = ("Cache-Control", "no-store, no-transform")
 
 
 class Published(msgspec.Struct, omit_defaults=True, kw_only=True, frozen=True):

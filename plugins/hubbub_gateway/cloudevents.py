@@ -200,13 +200,21 @@ def attributes_of(message: Message) -> dict[str, str]:
         attributes |= {
             "specversion": SPEC_VERSION,
             "id": message.message_id or str(message.id),
-            "source": "/topics/" + quote(message.address, safe="/$")
-            if not message.address.startswith("$")
-            else "/" + quote(message.address, safe="/$"),
+            "source": source_of(message.address),
             "type": message.type or DEFAULT_TYPE,
             "time": _spell_time(moment),
         }
     return attributes
+
+
+def source_of(address: str) -> str:
+    """Spell an address as the path that it has in this API, a URI reference."""
+    kind, slash, name = address.partition("/")
+    if kind == "$queue" and slash:
+        return f"/queues/{quote(name, safe='')}"
+    if kind == "$stream" and slash:
+        return f"/streams/{quote(name.partition('/')[0], safe='')}"
+    return f"/topics/{quote(address, safe='/$')}"
 
 
 def _spell_time(moment: int) -> str:

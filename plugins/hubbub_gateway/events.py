@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HEADERS: Final = (
     ("Content-Type", sse.MEDIA_TYPE),
-    ("Cache-Control", "no-store"),
+    ("Cache-Control", "no-store, no-transform"),
     ("X-Accel-Buffering", "no"),  # nginx would hold events back
 )
 _CACHE_KEY: Final = "sse"

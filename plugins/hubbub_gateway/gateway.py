@@ -15,6 +15,7 @@ from hubbub import (
     Response,
     Session,
     Upgrade,
+    compress_response,
 )
 
 from .authentication import PROTOCOL, REALM_HEADER, Authenticator, realm_of
@@ -88,7 +89,7 @@ class Gateway:
             answer = problem_of(error).response()
         if origin is not None and isinstance(answer, Response):
             answer.headers = (*answer.headers, *self.cors.headers(origin))
-        return answer
+        return await compress_response(request, answer) if isinstance(answer, Response) else answer
 
     async def _answer(self, request: Request) -> Response | Upgrade:
         if request.method == "OPTIONS":

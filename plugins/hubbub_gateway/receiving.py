@@ -15,7 +15,7 @@ import msgspec
 from hubbub import Delivery, Message, Response
 
 from . import cloudevents
-from .answers import JSON, NO_STORE
+from .answers import AS_IT_IS, JSON, NO_STORE
 from .call import Call
 from .fields import write_fields, write_lease
 from .negotiation import chosen
@@ -88,7 +88,9 @@ def _single(call: Call, found: Delivery | Message, form: ReceivedForm) -> Respon
     if form == "json":
         body = msgspec.json.encode(_event(found))
         return Response(200, [("Content-Type", cloudevents.EVENT), NO_STORE, *lease], body)
-    return Response(200, [*single_headers(call, message, form), NO_STORE, *lease], message.body)
+    # Compressed on its way, it would seem to have a content encoding of its own.
+    headers = [*single_headers(call, message, form), AS_IT_IS, *lease]
+    return Response(200, headers, message.body)
 
 
 def single_headers(
