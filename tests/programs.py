@@ -19,8 +19,10 @@ import pytest
 WAIT = 20.0
 """Seconds after which something that should have come has not."""
 SCRIPTS = Path(__file__).parent / "clients" / "js"
+BOTOCORE = "1.44.8"
+"""A botocore whose model of Kinesis has queues; aiobotocore, needed too, wants an older one."""
 _INSTALL = 300.0
-"""Seconds that npm may take."""
+"""Seconds that npm or pip may take."""
 
 AWS_ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -165,15 +167,9 @@ def javascript_packages() -> Path:
     npm = program("npm")
     names = ("package.json", "package-lock.json", ".npmrc")
     digest = hashlib.sha256(b"".join((SCRIPTS / name).read_bytes() for name in names))
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hubbub-tests"
-    home.mkdir(parents=True, exist_ok=True)
-    folder = home / f"js-{digest.hexdigest()[:16]}"
-    with (home / "js.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the workers of a parallel run install once
-        done = folder / "done"
+    folder, installed = _cache(f"js-{digest.hexdigest()[:16]}")
+    with installed as done:
         if not done.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
             for name in names:
                 shutil.copy(SCRIPTS / name, folder)
             subprocess.run(
@@ -182,3 +178,38 @@ def javascript_packages() -> Path:
             )  # fmt: skip
             done.touch()
     return folder / "node_modules"
+
+
+def newest_botocore() -> Path:
+    """The folder with `BOTOCORE` alone; installs it if it is not there yet."""
+    folder, installed = _cache(f"botocore-{BOTOCORE}")
+    with installed as done:
+        if not done.exists():
+            pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--target", str(folder)]
+            subprocess.run(
+                [*pip, f"botocore=={BOTOCORE}"], check=True, capture_output=True, timeout=_INSTALL
+            )
+            done.touch()
+    return folder
+
+
+def _cache(name: str) -> tuple[Path, contextlib.AbstractContextManager[Path]]:
+    """A folder to install into, and the file that says that it is done, locked while in use.
+
+    The workers of a parallel run so install once.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hubbub-tests"
+    home.mkdir(parents=True, exist_ok=True)
+    folder = home / name
+
+    @contextlib.contextmanager
+    def locked() -> Iterator[Path]:
+        with (home / f"{name.partition('-')[0]}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            done = folder / "done"
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+            yield done
+
+    return folder, locked()

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 
 from hubbub_aws import Context, OperationFunction
 from hubbub_aws.protocols import Params
+from hubbub_kinesis.delivering import ChannelState
 from hubbub_kinesis.managing import Census
+from hubbub_kinesis.readers import ReaderBook
 from hubbub_kinesis.settings import KinesisSettings
 from hubbub_kinesis.state import DAY, Account, Book
 
@@ -12,10 +14,14 @@ from hubbub_kinesis.state import DAY, Account, Book
 class Accounts:
     """The actions on the caller's account."""
 
-    def __init__(self, now: Callable[[], int], settings: KinesisSettings, book: Book) -> None:
+    def __init__(
+        self, now: Callable[[], int], settings: KinesisSettings, book: Book,
+        channels: ReaderBook[ChannelState],
+    ) -> None:  # fmt: skip
         self._now = now
         self._settings = settings
         self._book = book
+        self._channels = channels
         self._census = Census(book)
 
     def operations(self) -> Mapping[str, OperationFunction]:
@@ -34,6 +40,8 @@ class Accounts:
             "OpenShardCount": self._census.shards(session),
             "OnDemandStreamCount": self._census.on_demand(session),
             "OnDemandStreamCountLimit": self._settings.on_demand_limit,
+            "ChannelCount": len(self._channels.of_account(context.account, context.region)),
+            "ChannelCountLimit": self._settings.channel_limit,
         }
 
     async def describe_account_settings(self, context: Context, params: Params) -> Params:
@@ -46,25 +54,20 @@ class Accounts:
         account = self._book.account(session.realm)
         now = self._now()
         if params["MinimumThroughputBillingCommitment"]["Status"] == "ENABLED":
-            if not self._committed(account):
+            if not account.is_committed(now):
                 account.committed = now
             account.ended = None
-        elif self._committed(account) and account.ended is None:
+        elif account.is_committed(now) and account.ended is None:
             assert account.committed is not None
             account.ended = max(now, account.committed + DAY)
         await self._book.keep_account(session, account).wait()
         return self._describe(account)
 
-    def _committed(self, account: Account) -> bool:
-        if account.committed is None:
-            return False
-        return account.ended is None or self._now() < account.ended
-
     def _describe(self, account: Account) -> Params:
         if account.committed is None:
             return {"MinimumThroughputBillingCommitment": {"Status": "DISABLED"}}
         result: Params = {"StartedAt": account.committed / 1000}
-        if not self._committed(account):
+        if not account.is_committed(self._now()):
             assert account.ended is not None
             result |= {"Status": "DISABLED", "EndedAt": account.ended / 1000}
         else:

@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping
 from hubbub_aws import Context, OperationFunction
 from hubbub_aws.protocols import Params
 from hubbub_kinesis.errors import in_use, invalid_argument, limit_exceeded
+from hubbub_kinesis.feeding import QueueState
 from hubbub_kinesis.locating import Located, Locator, check_created, no_such_consumer
 from hubbub_kinesis.pages import Token, page
+from hubbub_kinesis.readers import ReaderBook
 from hubbub_kinesis.settings import KinesisSettings
 from hubbub_kinesis.state import Book, Consumer
-from hubbub_kinesis.tagging import check_tags
+from hubbub_kinesis.tags import check_tags
 
-MAX_CONSUMERS = 20
 _PAGE = 100
 
 
@@ -23,12 +24,14 @@ class Consumers:
         now: Callable[[], int],
         settings: KinesisSettings,
         book: Book,
+        queues: ReaderBook[QueueState],
         locator: Locator,
         leaves: Callable[[int, str], None],
     ) -> None:
         self._now = now
         self._settings = settings
         self._book = book
+        self._queues = queues
         self._locate = locator
         self._leaves = leaves
 
@@ -51,10 +54,13 @@ class Consumers:
                 f"Consumer {name} under stream {stream.name} already exists for account "
                 f"{stream.account}."
             )
-        if len(consumers) >= MAX_CONSUMERS:
+        realm = stream.session.realm
+        limit = self._locate.consumer_limit(realm)
+        queues = len(self._queues.of_stream(realm, stream.info.number))
+        if len(consumers) + queues >= limit:
             raise limit_exceeded(
-                f"Stream {stream.name} under account {stream.account} has {len(consumers)} "
-                f"registered consumers. Limit: {MAX_CONSUMERS}."
+                f"Stream {stream.name} under account {stream.account} has "
+                f"{len(consumers) + queues} registered consumers. Limit: {limit}."
             )
         tags: dict[str, str] = dict(params.get("Tags") or {})
         check_tags(stream.name, stream.account, {}, tags)

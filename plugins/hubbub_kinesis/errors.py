@@ -22,6 +22,18 @@ def invalid(path: str, value: str, constraint: str) -> AwsError:
     )
 
 
+def validation(message: str) -> AwsError:
+    """Parameters do not go together, or not with the resource."""
+    return AwsError("ValidationException", message)
+
+
+def not_on_demand(name: str, account: str) -> AwsError:
+    """The stream has the other capacity mode."""
+    return validation(
+        f"Request is invalid. Stream {name} under account {account} is not in On-Demand mode."
+    )
+
+
 def not_found(message: str) -> AwsError:
     """Something does not exist."""
     return AwsError("ResourceNotFoundException", message)

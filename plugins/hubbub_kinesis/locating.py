@@ -19,6 +19,10 @@ from hubbub_kinesis.errors import (
 from hubbub_kinesis.sequences import parse_shard, shard_name
 from hubbub_kinesis.state import Book, Consumer, Status, StreamState
 
+STANDARD_CONSUMERS = 20
+"""Consumers and queues of a stream."""
+ADVANTAGE_CONSUMERS = 50
+"""The same with On-demand Advantage."""
 NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
 _PERMISSIONS = {
     "PutRecord": "publish",
@@ -26,6 +30,13 @@ _PERMISSIONS = {
     "GetRecords": "consume",
     "GetShardIterator": "consume",
     "SubscribeToShard": "consume",
+    "ReceiveQueueRecords": "consume",
+    "AcknowledgeQueueRecords": "consume",
+    "UpdateQueueRecordsVisibility": "consume",
+    "ReceiveDeadLetterQueueRecords": "consume",
+    "AcknowledgeDeadLetterQueueRecords": "consume",
+    "UpdateDeadLetterQueueRecordsVisibility": "consume",
+    "RestoreDeadLetterQueueRecords": "consume",
 }
 _FREE = ("Describe", "List", "GetResourcePolicy")
 _CONSUMER = re.compile(
@@ -87,7 +98,7 @@ class Locator:
         if info is None:
             raise no_such_stream(name, account)
         state = self._book.state(session.realm, info)
-        if state.gone_at is not None and self._now() >= state.gone_at:
+        if state.is_gone(self._now()):
             raise no_such_stream(name, account)
         stream = Located(session, info, state, name, account, region)
         _check_permission(context, stream)
@@ -129,6 +140,11 @@ class Locator:
         if consumer is None or consumer.created // 1000 != int(found["created"]):
             raise no_such_consumer(stream, found["name"])
         return stream, consumer
+
+    def consumer_limit(self, realm: str) -> int:
+        """Return how many consumers and queues a stream may have."""
+        advantage = self._book.account(realm).is_committed(self._now())
+        return ADVANTAGE_CONSUMERS if advantage else STANDARD_CONSUMERS
 
     def consumers(self, stream: Located) -> dict[str, Consumer]:
         """Return a stream's consumers, without those that are gone by now."""

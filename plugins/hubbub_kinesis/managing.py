@@ -18,6 +18,7 @@ from hubbub import (
 )
 from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params
+from hubbub_kinesis.delivering import ChannelState
 from hubbub_kinesis.describing import describe_shard, describe_stream, describe_summary
 from hubbub_kinesis.errors import (
     in_use,
@@ -27,12 +28,14 @@ from hubbub_kinesis.errors import (
     not_active,
     shard_limit,
 )
+from hubbub_kinesis.feeding import QueueState
 from hubbub_kinesis.locating import NAME, Locator, stream_arn
 from hubbub_kinesis.pages import Token, page
+from hubbub_kinesis.readers import ReaderBook
 from hubbub_kinesis.sequences import parse_shard
 from hubbub_kinesis.settings import KinesisSettings
 from hubbub_kinesis.state import DAY, ON_DEMAND, PROVISIONED, Book, Status, StreamState
-from hubbub_kinesis.tagging import check_tags
+from hubbub_kinesis.tags import check_tags
 
 if TYPE_CHECKING:
     from hubbub import Hub
@@ -77,11 +80,16 @@ class Census:
 class Managing:
     """The actions on whole streams, and the task that deletes those whose time has come."""
 
-    def __init__(self, hub: "Hub", settings: KinesisSettings, book: Book, locator: Locator) -> None:
+    def __init__(
+        self, hub: "Hub", settings: KinesisSettings, book: Book, queues: ReaderBook[QueueState],
+        channels: ReaderBook[ChannelState], locator: Locator,
+    ) -> None:  # fmt: skip
         self._hub = hub
         self._now = hub.clock.now
         self._settings = settings
         self._book = book
+        self._queues = queues
+        self._channels = channels
         self._locate = locator
         self._census = Census(book)
         self._changed = trio.Event()
@@ -104,7 +112,7 @@ class Managing:
         existing = session.find_stream(name)
         if existing is not None:
             before = self._book.state(session.realm, existing)
-            if before.gone_at is None or self._now() < before.gone_at:
+            if not before.is_gone(self._now()):
                 raise _exists(name, context.account)
             await self._leave(session.realm, name, before)
         self._check_limits(context, session, state, shards)
@@ -184,6 +192,16 @@ class Managing:
                 f"Stream {stream.name} under account {stream.account} has consumers registered "
                 "with it. Deregister them, or set EnforceConsumerDeletion."
             )
+        if self._queues.of_stream(stream.session.realm, stream.info.number):
+            raise in_use(
+                f"Stream {stream.name} under account {stream.account} has queues. Delete them "
+                "first."
+            )
+        if self._channels.of_stream(stream.session.realm, stream.info.number):
+            raise in_use(
+                f"Stream {stream.name} under account {stream.account} has active channels. Delete "
+                "them first."
+            )
         delay = self._settings.delete_delay
         if not delay:
             await stream.session.delete_stream(stream.name)
@@ -214,7 +232,7 @@ class Managing:
     async def _leave(self, realm: str, name: str, state: StreamState) -> float:
         """Delete a stream if it is time; return when to look again."""
         assert state.gone_at is not None
-        if self._now() < state.gone_at:
+        if not state.is_gone(self._now()):
             return state.gone_at
         principal = Principal("kinesis", realms=(realm,))
         with self._hub.session(
@@ -254,6 +272,9 @@ class Managing:
         consumers = len(self._locate.consumers(stream))
         committed = self._book.account(stream.session.realm).committed is not None
         summary = describe_summary(stream, self._now(), consumers, committed=committed)
+        realm, number = stream.session.realm, stream.info.number
+        summary["QueueCount"] = len(self._queues.of_stream(realm, number))
+        summary["ChannelCount"] = len(self._channels.of_stream(realm, number))
         return {"StreamDescriptionSummary": summary}
 
     async def list_streams(self, context: Context, params: Params) -> Params:

@@ -6,10 +6,19 @@ import msgspec
 
 from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params
+from hubbub_kinesis.delivering import ChannelState
 from hubbub_kinesis.describing import HOUR, MAX_HOURS, retention_hours, warm_throughput
-from hubbub_kinesis.errors import invalid_argument, limit_exceeded
+from hubbub_kinesis.errors import (
+    in_use,
+    invalid_argument,
+    limit_exceeded,
+    not_on_demand,
+    validation,
+)
+from hubbub_kinesis.feeding import QueueState
 from hubbub_kinesis.locating import Located, Locator
 from hubbub_kinesis.managing import Census
+from hubbub_kinesis.readers import ReaderBook
 from hubbub_kinesis.settings import KinesisSettings
 from hubbub_kinesis.state import DAY, ON_DEMAND, PROVISIONED, Book
 
@@ -28,11 +37,14 @@ class Options:
     """The actions that change one setting of a stream."""
 
     def __init__(
-        self, now: Callable[[], int], settings: KinesisSettings, book: Book, locator: Locator
-    ) -> None:
+        self, now: Callable[[], int], settings: KinesisSettings, book: Book,
+        queues: ReaderBook[QueueState], channels: ReaderBook[ChannelState], locator: Locator,
+    ) -> None:  # fmt: skip
         self._now = now
         self._settings = settings
         self._book = book
+        self._queues = queues
+        self._channels = channels
         self._locate = locator
 
     def operations(self) -> Mapping[str, OperationFunction]:
@@ -159,6 +171,12 @@ class Options:
         return {}
 
     def _check_mode_change(self, stream: Located, mode: str) -> None:
+        realm, number = stream.session.realm, stream.info.number
+        if self._queues.of_stream(realm, number) or self._channels.of_stream(realm, number):
+            raise in_use(
+                f"Stream {stream.name} under account {stream.account} has queues or channels, "
+                "which are only supported in On-Demand mode. Delete them first."
+            )
         changes = stream.state.mode_changes
         changes[:] = [when for when in changes if when > self._now() - DAY]
         if len(changes) >= MODE_CHANGES_PER_DAY:
@@ -198,16 +216,11 @@ class Options:
         stream = self._locate.active(context, params)
         warm: int = params["WarmThroughputMiBps"]
         if stream.state.mode != ON_DEMAND:
-            raise AwsError(
-                "ValidationException",
-                f"Request is invalid. Stream {stream.name} under account {stream.account} is not "
-                "in On-Demand mode.",
-            )
+            raise not_on_demand(stream.name, stream.account)
         if self._book.account(stream.session.realm).committed is None:
-            raise AwsError(
-                "ValidationException",
+            raise validation(
                 "Warm throughput is only supported in accounts that have "
-                "MinimumThroughputBillingCommitment enabled.",
+                "MinimumThroughputBillingCommitment enabled."
             )
         _check_warm_throughput(warm)
         stream.state.warm_throughput = warm

@@ -8,11 +8,9 @@ from collections.abc import Mapping
 import msgspec
 
 from hubbub_aws import AwsError, Context, OperationFunction
-from hubbub_aws.arns import Arn
 from hubbub_aws.protocols import Params
 from hubbub_kinesis.errors import invalid_argument, not_found
-from hubbub_kinesis.locating import Located, Locator
-from hubbub_kinesis.state import Book, Consumer, StreamState
+from hubbub_kinesis.resources import Resource, Resources
 
 MAX_BYTES = 20 * 1024
 
@@ -20,9 +18,8 @@ MAX_BYTES = 20 * 1024
 class Policies:
     """The actions on resource policies."""
 
-    def __init__(self, book: Book, locator: Locator) -> None:
-        self._book = book
-        self._locate = locator
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
 
     def operations(self) -> Mapping[str, OperationFunction]:
         """Return the actions of this class."""
@@ -33,36 +30,35 @@ class Policies:
         }
 
     async def put_resource_policy(self, context: Context, params: Params) -> Params:
-        """Attach a policy to a stream or consumer, in place of the one there is."""
-        stream, owner = self._find(context, params)
+        """Attach a policy, in place of the one there is."""
+        found = self._find(context, params)
         policy: str = params["Policy"]
         _check_policy(policy)
-        owner.policy = policy
-        await self._book.keep(stream.session, stream.name, stream.state).wait()
+        found.owner.policy = policy
+        await found.keep().wait()
         return {}
 
     async def get_resource_policy(self, context: Context, params: Params) -> Params:
-        """Return the policy of a stream or consumer."""
-        _, owner = self._find(context, params)
-        if owner.policy is None:
+        """Return the policy of something."""
+        policy = self._find(context, params).owner.policy
+        if policy is None:
             raise _no_policy(params)
-        return {"Policy": owner.policy}
+        return {"Policy": policy}
 
     async def delete_resource_policy(self, context: Context, params: Params) -> Params:
-        """Detach the policy of a stream or consumer."""
-        stream, owner = self._find(context, params)
-        if owner.policy is None:
+        """Detach the policy of something."""
+        found = self._find(context, params)
+        if found.owner.policy is None:
             raise _no_policy(params)
-        owner.policy = None
-        await self._book.keep(stream.session, stream.name, stream.state).wait()
+        found.owner.policy = None
+        await found.keep().wait()
         return {}
 
-    def _find(self, context: Context, params: Params) -> tuple[Located, StreamState | Consumer]:
+    def _find(self, context: Context, params: Params) -> Resource:
         arn: str = params["ResourceARN"]
-        if "/consumer/" in Arn.parse(arn).resource:
-            return self._locate.consumer(context, arn)
-        stream = self._locate.stream(context, {"StreamARN": arn})
-        return stream, stream.state
+        if ":channel/" in arn:
+            raise invalid_argument("Channels have no resource policies.")
+        return self._resources.find(context, arn)
 
 
 def _no_policy(params: Params) -> AwsError:

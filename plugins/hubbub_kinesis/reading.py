@@ -1,9 +1,9 @@
 """GetShardIterator and GetRecords."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from hubbub import Message, NoSuchShardError, Position, ReadResult
+from hubbub import Message, NoSuchShardError, Position, ReadResult, Record, Session
 from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.arns import Arn
 from hubbub_aws.protocols import Params
@@ -143,12 +143,9 @@ def results(stream: Located, found: ReadResult) -> list[Params]:
     """Return records as answers have them. Fields of other protocols have no place there."""
     base = stream_base(stream.info.number)
     records: list[Params] = []
-    lost: Counter[str] = Counter()
     for record in found.records:
         message = record.message
         assert isinstance(message, Message)
-        if message.protocol != "kinesis":
-            lost.update(name for field, name in _LOST.items() if getattr(message, field))
         records.append(
             {
                 "SequenceNumber": record_number(base, record.sequence, record.shard),
@@ -157,12 +154,23 @@ def results(stream: Located, found: ReadResult) -> list[Params]:
                 "PartitionKey": record.partition_key,
             }
         )
-    for name, count in lost.items():
-        stream.session.lossy(name, count)
+    count_lost(stream.session, found.records)
     if stream.state.encryption != "NONE":
         for each in records:
             each["EncryptionType"] = stream.state.encryption
     return records
+
+
+def count_lost(session: Session, records: Iterable[Record]) -> None:
+    """Count the fields of other protocols' messages that a record has no place for."""
+    lost: Counter[str] = Counter()
+    for record in records:
+        message = record.message
+        assert isinstance(message, Message)
+        if message.protocol != "kinesis":
+            lost.update(name for field, name in _LOST.items() if getattr(message, field))
+    for name, count in lost.items():
+        session.lossy(name, count)
 
 
 def _iterator(stream: Located, position: Position, now: int) -> str:

@@ -1,5 +1,7 @@
 """The section `[kinesis]` of hubbub.toml."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from hubbub import Duration, Section
@@ -33,4 +35,17 @@ class KinesisSettings(Section):
     )
     on_demand_limit: int = Field(
         default=50, ge=1, description="On-demand streams that an account may have."
+    )
+    buckets: Path | None = Field(
+        default=None,
+        description="Folder that stands for Amazon S3: channels write their objects there, as "
+        "BUCKET/KEY. Default: s3 in the data folder.",
+    )
+    channel_interval: Duration | None = Field(
+        default=None,
+        description="How often channels deliver, in place of their DataFreshnessInSeconds, which "
+        "is 300 at least.",
+    )
+    channel_limit: int = Field(
+        default=20, ge=1, description="Channels that an account may have in a region."
     )

@@ -30,6 +30,30 @@ class Status(StrEnum):
     DELETING = "DELETING"
 
 
+class Phases(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What something that is made, changed and deleted is doing, by the clock.
+
+    `active_at`, `updated_at`: until then it is CREATING, UPDATING. `gone_at`: when what is being
+    deleted goes. In milliseconds since the epoch.
+    """
+
+    active_at: int = 0
+    updated_at: int = 0
+    gone_at: int | None = None
+
+    def status(self, now: int) -> Status:
+        """Return its status."""
+        if self.gone_at is not None:
+            return Status.DELETING
+        if now < self.active_at:
+            return Status.CREATING
+        return Status.UPDATING if now < self.updated_at else Status.ACTIVE
+
+    def is_gone(self, now: int) -> bool:
+        """Tell whether it is there no more."""
+        return self.gone_at is not None and now >= self.gone_at
+
+
 class Consumer(msgspec.Struct, omit_defaults=True):
     """A registered consumer (enhanced fan-out). Times are milliseconds since the epoch."""
 
@@ -47,20 +71,15 @@ class Consumer(msgspec.Struct, omit_defaults=True):
         return Status.CREATING if now < self.active_at else Status.ACTIVE
 
 
-class StreamState(msgspec.Struct, kw_only=True, omit_defaults=True):
+class StreamState(Phases, kw_only=True, omit_defaults=True):
     """The settings of one stream.
 
     * `number`: of the stream they belong to; another stream may get its name.
-    * `active_at`, `updated_at`: until then it is CREATING, UPDATING. `gone_at`: when a stream that
-      is being deleted goes.
     * `scalings`, `mode_changes`: when they happened, as far as limits count them.
     """
 
     number: int
     mode: Mode = PROVISIONED
-    active_at: int = 0
-    updated_at: int = 0
-    gone_at: int | None = None
     encryption: Literal["NONE", "KMS"] = "NONE"
     key_id: str | None = None
     metrics: list[str] = []
@@ -73,20 +92,16 @@ class StreamState(msgspec.Struct, kw_only=True, omit_defaults=True):
     mode_changes: list[int] = []
     consumers: dict[str, Consumer] = {}
 
-    def status(self, now: int) -> Status:
-        """Return the stream's status."""
-        if self.gone_at is not None:
-            return Status.DELETING
-        if now < self.active_at:
-            return Status.CREATING
-        return Status.UPDATING if now < self.updated_at else Status.ACTIVE
-
 
 class Account(msgspec.Struct, omit_defaults=True):
     """An account's settings: its billing commitment, in milliseconds since the epoch."""
 
     committed: int | None = None
     ended: int | None = None
+
+    def is_committed(self, now: int) -> bool:
+        """Tell whether its commitment lasts: then it has On-demand Advantage."""
+        return self.committed is not None and (self.ended is None or now < self.ended)
 
 
 class Book:

@@ -1,26 +1,20 @@
-"""Tags of streams and consumers."""
+"""Tags of streams, consumers, queues and channels."""
 
-import re
 from collections.abc import Mapping
 
 from hubbub_aws import Context, OperationFunction
-from hubbub_aws.arns import Arn
 from hubbub_aws.protocols import Params
-from hubbub_kinesis.errors import invalid_argument
-from hubbub_kinesis.locating import Located, Locator
-from hubbub_kinesis.state import Book
-
-MAX_TAGS = 50
-
-_INVALID = re.compile(r"[^\u00C0-\u1FFF\u2C00-\uD7FF\w./\-=+_ @%:]", re.ASCII)
+from hubbub_kinesis.locating import Locator
+from hubbub_kinesis.resources import Resource, Resources
+from hubbub_kinesis.tags import MAX_TAGS, check_tags
 
 
 class Tagging:
     """The actions on tags."""
 
-    def __init__(self, book: Book, locator: Locator) -> None:
-        self._book = book
+    def __init__(self, locator: Locator, resources: Resources) -> None:
         self._locate = locator
+        self._resources = resources
 
     def operations(self) -> Mapping[str, OperationFunction]:
         """Return the actions of this class."""
@@ -35,13 +29,11 @@ class Tagging:
 
     async def add_tags_to_stream(self, context: Context, params: Params) -> Params:
         """Add tags to a stream, or change their values."""
-        stream = self._locate.stream(context, params)
-        return await self._add(stream, stream.state.tags, params["Tags"])
+        return await _add(self._stream(context, params), params["Tags"])
 
     async def remove_tags_from_stream(self, context: Context, params: Params) -> Params:
         """Remove tags from a stream; no error for those it does not have."""
-        stream = self._locate.stream(context, params)
-        return await self._remove(stream, stream.state.tags, params["TagKeys"])
+        return await _remove(self._stream(context, params), params["TagKeys"])
 
     async def list_tags_for_stream(self, context: Context, params: Params) -> Params:
         """List the tags of a stream, in order of key, in pages."""
@@ -54,58 +46,37 @@ class Tagging:
         return {"Tags": tags[:limit], "HasMoreTags": len(tags) > limit}
 
     async def tag_resource(self, context: Context, params: Params) -> Params:
-        """Add tags to a stream or consumer."""
-        return await self._add(*self._find(context, params), params["Tags"])
+        """Add tags to something."""
+        found = self._resources.find(context, params["ResourceARN"])
+        return await _add(found, params["Tags"])
 
     async def untag_resource(self, context: Context, params: Params) -> Params:
-        """Remove tags from a stream or consumer."""
-        return await self._remove(*self._find(context, params), params["TagKeys"])
+        """Remove tags from something."""
+        found = self._resources.find(context, params["ResourceARN"])
+        return await _remove(found, params["TagKeys"])
 
     async def list_tags_for_resource(self, context: Context, params: Params) -> Params:
-        """List the tags of a stream or consumer."""
-        return {"Tags": _listed(self._find(context, params)[1])}
+        """List the tags of something."""
+        return {"Tags": _listed(self._resources.find(context, params["ResourceARN"]).owner.tags)}
 
-    def _find(self, context: Context, params: Params) -> tuple[Located, dict[str, str]]:
-        arn: str = params["ResourceARN"]
-        if "/consumer/" in Arn.parse(arn).resource:
-            stream, consumer = self._locate.consumer(context, arn)
-            return stream, consumer.tags
-        stream = self._locate.stream(context, {"StreamARN": arn})
-        return stream, stream.state.tags
-
-    async def _add(self, stream: Located, tags: dict[str, str], added: Mapping[str, str]) -> Params:
-        check_tags(stream.name, stream.account, tags, added)
-        tags.update(added)
-        await self._book.keep(stream.session, stream.name, stream.state).wait()
-        return {}
-
-    async def _remove(self, stream: Located, tags: dict[str, str], keys: list[str]) -> Params:
-        for key in keys:
-            tags.pop(key, None)
-        await self._book.keep(stream.session, stream.name, stream.state).wait()
-        return {}
+    def _stream(self, context: Context, params: Params) -> Resource:
+        stream = self._locate.stream(context, params)
+        return self._resources.find(context, stream.arn)
 
 
-def check_tags(name: str, account: str, tags: Mapping[str, str], added: Mapping[str, str]) -> None:
-    """Check tags that are to be added to those there are. Raises `AwsError`."""
-    texts = [*added.keys(), *added.values()]
-    if any(_INVALID.search(text) for text in texts):
-        raise invalid_argument(
-            "Some tags contain invalid characters. Valid characters: Unicode letters, digits, "
-            "white space, _ . / = + - % @ :."
-        )
-    failed = f"Failed to add tags to stream {name} under account {account} because"
-    if any("%" in text for text in texts):
-        raise invalid_argument(
-            f"{failed} some tags contained illegal characters. The allowed characters are Unicode "
-            "letters, white-spaces, '_',',','/','=','+','-','@',':'."
-        )
-    if any(key.lower().startswith("aws:") for key in added):
-        raise invalid_argument(f"{failed} tag keys cannot start with 'aws:'.")
-    if len(tags.keys() | added.keys()) > MAX_TAGS:
-        raise invalid_argument(
-            f"{failed} a given stream cannot have more than {MAX_TAGS} tags associated with it."
-        )
+async def _add(resource: Resource, added: Mapping[str, str]) -> Params:
+    tags = resource.owner.tags
+    check_tags(resource.name, resource.account, tags, added)
+    tags.update(added)
+    await resource.keep().wait()
+    return {}
+
+
+async def _remove(resource: Resource, keys: list[str]) -> Params:
+    for key in keys:
+        resource.owner.tags.pop(key, None)
+    await resource.keep().wait()
+    return {}
 
 
 def _listed(tags: Mapping[str, str]) -> list[Params]:

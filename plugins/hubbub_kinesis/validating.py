@@ -42,8 +42,12 @@ class Validators:
         return compile_validator(self._keyed[shape.name])
 
     def guard(self, operations: Mapping[str, OperationFunction]) -> dict[str, OperationFunction]:
-        """Return the actions, each with the check before it."""
-        return {name: self._guarded(name, carry_out) for name, carry_out in operations.items()}
+        """Return the actions, each with the check before it. Older models do not have all."""
+        return {
+            name: self._guarded(name, carry_out)
+            for name, carry_out in operations.items()
+            if name in self._model.operation_names
+        }
 
     def _guarded(self, name: str, carry_out: OperationFunction) -> OperationFunction:
         validate = self.plain(name)

@@ -513,6 +513,23 @@ async def test_the_receive_too_many_buries_instead(harness: Harness) -> None:
     assert visible(queue) == (0, 0, 0)
 
 
+async def test_a_queue_that_gives_up_early_buries_at_the_end_of_the_last_lease(
+    harness: Harness,
+) -> None:
+    queue = await harness.queue(
+        max_receives=2, gives_up_early=True, dead_letter="$queue/dead", lease=1_000
+    )
+    harness.send(queue, "a", "b")
+    (delivery, other) = await take(queue, 2)
+    await queue.settle([other.receipt], Outcome.ACCEPT)
+    await queue.extend([delivery.receipt], 0)
+    assert not harness.buried
+    await take(queue)
+    harness.pass_time(queue, 1_000)
+    assert harness.buried == [(b"a", 2, "delivery_limit")]
+    assert visible(queue) == (0, 0, 0)
+
+
 async def test_rejected_messages_are_buried(harness: Harness) -> None:
     queue = await harness.queue(dead_letter="$queue/dead")
     harness.send(queue, "a")

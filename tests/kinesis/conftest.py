@@ -3,9 +3,11 @@
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.session
 import httpx
 import pytest
 from botocore.config import Config as BotoConfig
@@ -14,6 +16,7 @@ from botocore.exceptions import ClientError
 from hubbub.clock import SystemClock
 from hubbub.config import load_config
 from hubbub.testing.hub import ServedHub, serve_in_thread
+from tests import programs
 
 SETTINGS: dict[str, Any] = {
     "hub": {"durability": "memory"},
@@ -86,6 +89,26 @@ def clock() -> JumpingClock:
 def hub(clock: JumpingClock, boto_session: boto3.Session) -> Iterator[KinesisHub]:
     with serve_in_thread(load_config(settings=SETTINGS), clock=clock) as served:
         yield KinesisHub(served, clock, boto_session)
+
+
+@pytest.fixture(scope="session")
+def newest_botocore() -> Path:
+    """The folder of a botocore that has queues on streams."""
+    return programs.newest_botocore()
+
+
+def newest_client(client: Any, folder: Path) -> Any:
+    """Make a client like this one that knows the newest model."""
+    session = botocore.session.Session()
+    session.get_component("data_loader").search_paths.insert(0, str(folder / "botocore" / "data"))
+    return session.create_client(
+        "kinesis",
+        endpoint_url=client.meta.endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="secret",
+        config=BotoConfig(retries={"max_attempts": 0}),
+    )
 
 
 @pytest.fixture

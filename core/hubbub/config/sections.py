@@ -337,6 +337,11 @@ class QueueSection(Section):
     max_receives: int | None = Field(
         default=None, ge=1, description="Receives after which a message is dead-lettered."
     )
+    gives_up_early: bool = Field(
+        default=False,
+        description="Whether that happens when the last of these receives ends, in place of when "
+        "one more is tried.",
+    )
     dead_letter: AddressText | None = Field(
         default=None, description="Address for messages that are given up."
     )

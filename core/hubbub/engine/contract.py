@@ -65,7 +65,8 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     * `max_length`, `max_bytes`: waiting messages and their bytes; `overflow` says what gives.
     * `max_message_bytes`: a longer one is refused.
     * `max_in_flight`: leased messages at a time.
-    * `max_receives`: the receive that would pass it dead-letters the message instead.
+    * `max_receives`: the receive that would pass it dead-letters the message instead; or, if
+      `gives_up_early`, the end of the lease that reached it does, with nobody asking.
     * `dead_letter`: address where rejected, expired, overflowing and undeliverable messages go.
     * `priorities`: the highest priority told apart; 0 means arrival order alone.
     * `fifo`: order and one lease at a time per group; deduplication by id.
@@ -92,6 +93,7 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     max_message_bytes: int | None = None
     max_in_flight: int | None = None
     max_receives: int | None = None
+    gives_up_early: bool = False
     dead_letter: str | None = None
     priorities: int = 0
     fifo: bool = False

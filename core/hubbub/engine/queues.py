@@ -620,7 +620,15 @@ class MemoryQueue(Queue):
                 window.give_back()
 
     def _return(self, entry: Entry) -> None:
-        """Put an entry back at its place."""
+        """Put an entry back at its place, unless it came back once too often."""
+        settings = self.settings
+        if (
+            settings.gives_up_early
+            and settings.max_receives is not None
+            and entry.receives >= settings.max_receives
+        ):
+            self._give_up(entry, "delivery_limit")
+            return
         entry.state = READY
         entry.visible_at = 0
         self._visible += 1
@@ -690,7 +698,7 @@ class MemoryQueue(Queue):
             if entry.state is LEASED and entry.token == token and 0 < entry.visible_at <= now:
                 self._end_lease(entry)
                 self._return(entry)
-                if entry.stored:
+                if entry.stored and entry.state is READY:
                     host.journal.touch(self.number, entry)
         self.dispatch()
         self._expire(now)

@@ -1,0 +1,32 @@
+"""What tags may be."""
+
+import re
+from collections.abc import Mapping
+
+from hubbub_kinesis.errors import invalid_argument
+
+MAX_TAGS = 50
+
+_INVALID = re.compile(r"[^\u00C0-\u1FFF\u2C00-\uD7FF\w./\-=+_ @%:]", re.ASCII)
+
+
+def check_tags(name: str, account: str, tags: Mapping[str, str], added: Mapping[str, str]) -> None:
+    """Check tags that are to be added to those there are. Raises `AwsError`."""
+    texts = [*added.keys(), *added.values()]
+    if any(_INVALID.search(text) for text in texts):
+        raise invalid_argument(
+            "Some tags contain invalid characters. Valid characters: Unicode letters, digits, "
+            "white space, _ . / = + - % @ :."
+        )
+    failed = f"Failed to add tags to stream {name} under account {account} because"
+    if any("%" in text for text in texts):
+        raise invalid_argument(
+            f"{failed} some tags contained illegal characters. The allowed characters are Unicode "
+            "letters, white-spaces, '_',',','/','=','+','-','@',':'."
+        )
+    if any(key.lower().startswith("aws:") for key in added):
+        raise invalid_argument(f"{failed} tag keys cannot start with 'aws:'.")
+    if len(tags.keys() | added.keys()) > MAX_TAGS:
+        raise invalid_argument(
+            f"{failed} a given stream cannot have more than {MAX_TAGS} tags associated with it."
+        )
