@@ -19,7 +19,8 @@ from .config import Config
 from .endpoints import Endpoints
 from .engine.contract import DEFAULT_REALM, Engine, Queue
 from .engine.embedded import EmbeddedEngine
-from .engine.journal import Journal, MemoryJournal, SqliteJournal
+from .engine.journal import Journal, MemoryJournal
+from .engine.sqlite import SqliteJournal
 from .errors import HubbubError
 from .hookspecs import Client, Endpoint, Hooks, Server
 from .http import App, HttpServer, Request

@@ -639,6 +639,19 @@ def _append(stream: Stream, run: Sequence[Message], key: str | None) -> Publicat
         return Publication(stream.append([new_record(each, key) for each in run]).commit)
     except StreamError as error:
         return Publication(DONE, refused=dict.fromkeys(range(len(run)), error))
+    except RefusedError:  # one cannot be stored, which is no reason to refuse the others
+        return _append_singly(stream, run, key)
+
+
+def _append_singly(stream: Stream, run: Sequence[Message], key: str | None) -> Publication:
+    commit: Commit = DONE
+    refused: dict[int, HubbubError] = {}
+    for index, message in enumerate(run):
+        try:
+            commit = stream.append([new_record(message, key)]).commit
+        except (StreamError, RefusedError) as error:
+            refused[index] = error
+    return Publication(commit, refused=refused)
 
 
 def _compile_policy(spec: Any) -> Accepts:

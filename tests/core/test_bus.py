@@ -20,7 +20,8 @@ from hubbub import (
 from hubbub.bus import Bus
 from hubbub.engine.contract import Queue
 from hubbub.engine.embedded import EmbeddedEngine
-from hubbub.engine.journal import MemoryJournal, SqliteJournal
+from hubbub.engine.journal import MemoryJournal
+from hubbub.engine.sqlite import SqliteJournal
 from hubbub.testing import ManualClock
 
 REALM = "default"

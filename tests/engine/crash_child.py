@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 from hubbub.engine.entry import Entry
-from hubbub.engine.journal import SqliteJournal
+from hubbub.engine.sqlite import SqliteJournal
 from hubbub.message import Message
 
 

@@ -9,7 +9,7 @@ import trio
 
 from hubbub.engine.contract import Document
 from hubbub.engine.entry import Entry
-from hubbub.engine.journal import SqliteJournal
+from hubbub.engine.sqlite import SqliteJournal
 from hubbub.errors import UnavailableError
 from hubbub.message import Message
 

@@ -1,11 +1,12 @@
 """What the tests of the store and of the journal share."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hubbub.engine.batch import Batch, StoredRecord
+from hubbub.engine.batch import Batch, StoredRecord, encode_message
 from hubbub.engine.entry import Entry
 from hubbub.engine.store import Reader, Store
 from hubbub.message import Message
@@ -37,13 +38,12 @@ def record(shard: int, sequence: int, body: bytes | None = None) -> StoredRecord
 
 def insert(batch: Batch, queue: int, each: Entry) -> Entry:
     assert each.message is not None
-    batch.insert(queue, each, each.message)
+    batch.insert(queue, each, encode_message(each.message))
     return each
 
 
 def append(batch: Batch, stream: int, each: StoredRecord) -> None:
-    assert each.message is not None
-    batch.append(stream, each.shard, each, each.message)
+    batch.append(stream, each, encode_message(each.message))
 
 
 @contextmanager
@@ -63,6 +63,17 @@ def reading(path: Path, memory_limit: int = PLENTY) -> Iterator[Reader]:
         yield reader
     finally:
         reader.close()
+
+
+def after_a_crash(path: Path, into: Path) -> Path:
+    """A copy of a store as a crash would leave it now, opened once, so that it is sound again."""
+    into.mkdir()
+    for file in (path, path.with_name(path.name + "-wal")):
+        if file.exists():
+            shutil.copy(file, into)
+    with opened(into / path.name):
+        pass
+    return into / path.name
 
 
 def places(path: Path) -> list[tuple[int, int]]:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from hubbub import Engine, SystemClock
 from hubbub.engine.embedded import EmbeddedEngine
-from hubbub.engine.journal import MemoryJournal, SqliteJournal
+from hubbub.engine.journal import MemoryJournal
+from hubbub.engine.sqlite import SqliteJournal
 from hubbub.testing import DurableEngineAcceptance, EngineAcceptance
 
 LIMIT = 1 << 28

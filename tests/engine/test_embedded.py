@@ -16,8 +16,8 @@ from hubbub.engine.contract import (
     QueueSettings,
 )
 from hubbub.engine.embedded import EmbeddedEngine
-from hubbub.engine.journal import SqliteJournal
 from hubbub.engine.queues import DONE
+from hubbub.engine.sqlite import SqliteJournal
 from hubbub.errors import UnavailableError
 from hubbub.message import Message
 from hubbub.streams import NewRecord, StreamSettings

@@ -2,6 +2,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -11,17 +12,18 @@ from typing import Any
 import pytest
 import trio
 
-from hubbub.engine import journal as journal_module
-from hubbub.engine.batch import Batch
+from hubbub.engine import sqlite as journal_module
+from hubbub.engine.batch import Batch, StoredRecord
 from hubbub.engine.contract import Commit, Document
 from hubbub.engine.entry import Entry
-from hubbub.engine.journal import FILE_NAME, Journal, MemoryJournal, SqliteJournal
+from hubbub.engine.journal import Journal, MemoryJournal
 from hubbub.engine.lock import FolderLock
+from hubbub.engine.sqlite import FILE_NAME, SqliteJournal
 from hubbub.engine.store import Durability, Store
-from hubbub.errors import UnavailableError
+from hubbub.errors import RefusedError, UnavailableError
 from hubbub.message import Message
 
-from .store_harness import entry, message, opened, places, reading, record
+from .store_harness import after_a_crash, entry, message, opened, places, reading, record
 
 PATIENCE = 30.0
 """Seconds after which a test that waits for a thread has failed."""
@@ -33,6 +35,9 @@ class Disk:
     def __init__(self) -> None:
         self.broken: Exception | None = None
         self.batches: list[dict[str, int]] = []
+        """What went into the log."""
+        self.tables: list[dict[str, int]] = []
+        """What went into the tables."""
         self.attempts = 0
         self._free = threading.Event()
         self._free.set()
@@ -43,21 +48,23 @@ class Disk:
         disk = self
 
         class Watched(Store):
-            def write(self, batch: Batch) -> list[str]:
+            def append(self, batch: Batch) -> int:
+                self._pass(batch)
+                grown = super().append(batch)
+                disk.batches.append(sizes(batch))
+                return grown
+
+            def write(self, batch: Batch) -> None:
+                self._pass(batch)
+                super().write(batch)
+                disk.tables.append(sizes(batch))
+
+            def _pass(self, batch: Batch) -> None:
                 disk.attempts += 1
                 disk._reached.release()
                 assert disk._free.wait(PATIENCE)
                 if disk.broken is not None:
                     raise disk.broken
-                refused = super().write(batch)
-                disk.batches.append(
-                    {
-                        "inserts": len(batch.inserts),
-                        "removes": len(batch.removes),
-                        "touches": len(batch.touches),
-                    }
-                )
-                return refused
 
             def tidy(self, now: int) -> bool:
                 assert disk._free.wait(PATIENCE)
@@ -82,6 +89,14 @@ class Disk:
         assert await trio.to_thread.run_sync(partial(self._tidied.acquire, timeout=PATIENCE))
 
 
+def sizes(batch: Batch) -> dict[str, int]:
+    return {
+        "inserts": len(batch.inserts),
+        "removes": len(batch.removes),
+        "touches": len(batch.touches),
+    }
+
+
 FULL = sqlite3.OperationalError("database or disk is full")
 
 
@@ -104,8 +119,14 @@ def available(journal: Journal) -> bool:
     return journal.available
 
 
+def append(journal: Journal, stream: int, each: StoredRecord) -> None:
+    journal.append(stream, each, journal.encode(each.message))
+
+
 def stored(folder: Path) -> list[tuple[int, int]]:
-    return places(folder / FILE_NAME)
+    """What a crash would leave now."""
+    with tempfile.TemporaryDirectory() as copies:
+        return places(after_a_crash(folder / FILE_NAME, Path(copies) / "copy"))
 
 
 # committing
@@ -240,8 +261,8 @@ async def test_everything_else_comes_back_too(tmp_path: Path) -> None:
     async with journal.running():
         for number in range(1, 5):
             journal.put(Document("n", "r", str(number), b"%d" % number))
-            journal.append(5, 1, record(1, number))
-            journal.append(6, 1, record(1, number))
+            append(journal, 5, record(1, number))
+            append(journal, 6, record(1, number))
             journal.insert(number, entry(number))
             journal.remember(number, "key", number, 1000)
         await journal.commit().wait()
@@ -271,24 +292,79 @@ async def test_text_that_is_not_unicode_is_refused_at_once(tmp_path: Path) -> No
         bad = record(1, 1)
         bad.partition_key = "\ud800"
         with pytest.raises(UnicodeEncodeError):
-            journal.append(1, 1, bad)
+            journal.append(1, bad, b"")
         assert done(journal.commit())
 
 
-async def test_a_message_that_fits_no_encoding_is_told_and_leaves_the_others(
+async def test_a_message_that_fits_no_encoding_is_refused_and_leaves_the_others(
     tmp_path: Path,
 ) -> None:
     async with (journal := SqliteJournal(tmp_path)).running():
         odd = entry(2)
         odd.message = message(2, headers={"odd": 1 << 70})
         journal.insert(1, entry(1))
-        journal.insert(1, odd)
-        with pytest.raises(UnavailableError, match="message 2"):
-            await journal.commit().wait()
-        assert available(journal)
+        with pytest.raises(RefusedError, match="cannot be stored"):
+            journal.insert(1, odd)
+        with pytest.raises(RefusedError, match="cannot be stored"):
+            journal.encode(odd.message)
         journal.insert(1, entry(3))
         await journal.commit().wait()
         assert stored(tmp_path) == [(1, 1), (1, 3)]
+
+
+async def test_a_long_log_is_brought_into_the_tables_without_what_has_been_settled(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "LOG_BYTES", 3000)
+    journal = SqliteJournal(tmp_path, open_store=disk)
+    async with journal.running():
+        entries = [entry(number, b"x" * 500) for number in range(1, 9)]
+        for each in entries:
+            journal.insert(1, each)
+            await journal.commit().wait()
+            if each.id % 2:
+                journal.remove(1, each)
+                await journal.commit().wait()
+            assert stored(tmp_path) == [(1, n) for n in range(1, each.id + 1) if n % 2 == 0]
+        assert disk.tables == [{"inserts": 3, "removes": 0, "touches": 0}]  # 2, 4 and 6
+    assert disk.tables[1:] == [{"inserts": 1, "removes": 0, "touches": 0}]  # what was left: 8
+    assert stored(tmp_path) == [(1, 2), (1, 4), (1, 6), (1, 8)]
+
+
+async def test_a_message_that_is_removed_after_a_failure_is_gone_for_good(
+    tmp_path: Path, disk: Disk
+) -> None:
+    """It is in the log, and no more in what is to be written; its removal is owed all the same."""
+    journal = SqliteJournal(tmp_path, open_store=disk)
+    async with journal.running():
+        first, second = entry(1), entry(2)
+        journal.insert(1, first)
+        await journal.commit().wait()
+        disk.broken = FULL
+        journal.insert(1, second)
+        with pytest.raises(UnavailableError):
+            await journal.commit().wait()
+        disk.broken = None
+        journal.remove(1, first)
+        journal.remove(1, second)
+        commit = journal.commit()
+        assert not done(commit)
+        await commit.wait()
+        assert stored(tmp_path) == []
+
+
+async def test_documents_are_read_with_what_is_not_in_the_tables_yet(tmp_path: Path) -> None:
+    async with (journal := SqliteJournal(tmp_path)).running():
+        for key in "abc":
+            journal.put(Document("n", "r", key, b"old"))
+    async with (journal := SqliteJournal(tmp_path)).running():
+        journal.drop("n", "r", "a")
+        journal.put(Document("n", "r", "b", b"new"))
+        await journal.commit().wait()
+        journal.put(Document("n", "q", "z", b"newest"))
+        journal.put(Document("other", "r", "b", b"new"))
+        found = [(each.realm, each.key, each.value) for each in journal.documents("n")]
+        assert found == [("q", "z", b"newest"), ("r", "b", b"new"), ("r", "c", b"old")]
 
 
 # numbers
@@ -320,9 +396,9 @@ async def test_marks_are_kept_when_the_process_is_cut_off(tmp_path: Path, disk: 
         await journal.commit().wait()
         journal.remove(1, leased)
         await journal.commit().wait()
-        reader = journal._open_reader
-        assert reader.marks()[0] > 1_000_000_000
-        assert reader.marks()[1] > 2_000_000_000
+        with reading(after_a_crash(tmp_path / FILE_NAME, tmp_path / "copy")) as reader:
+            assert reader.marks()[0] > 1_000_000_000
+            assert reader.marks()[1] > 2_000_000_000
         assert stored(tmp_path) == []
 
 
@@ -338,7 +414,7 @@ async def test_bodies_are_fetched_from_wherever_they_are(tmp_path: Path, disk: D
             each, kept = entry(number), record(1, number)
             sent[number] = each.message
             journal.insert(1, each)
-            journal.append(1, 1, kept)
+            append(journal, 1, kept)
             each.message = None  # paged out at once
 
         publish(1)
@@ -450,7 +526,7 @@ async def test_a_failed_write_is_told_kept_and_made_up_for(tmp_path: Path, disk:
         with pytest.raises(UnavailableError, match="disk is full"):
             journal.insert(1, entry(5))
         with pytest.raises(UnavailableError, match="disk is full"):
-            journal.append(1, 1, record(1, 1))
+            append(journal, 1, record(1, 1))
         with pytest.raises(UnavailableError, match="disk is full"):
             await journal.ready()
 
@@ -468,7 +544,8 @@ async def test_a_failed_write_is_told_kept_and_made_up_for(tmp_path: Path, disk:
         assert attempts > 2
         assert [each for each, _ in states.seen] == [False, True]
         assert journal.backlog == 0
-        assert disk.batches[-1] == {"inserts": 1, "removes": 2, "touches": 0}
+        # The first attempt after a failure takes along what is in the log, and so has undone it.
+        assert disk.tables[-1] == {"inserts": 1, "removes": 0, "touches": 0}
         assert stored(tmp_path) == [(1, 4)]
         assert list(journal.documents("n")) == [Document("n", "r", "k", b"v")]
         journal.insert(1, entry(5))
@@ -712,6 +789,7 @@ async def test_tidying_goes_on_beside_the_writing(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal_module, "TIDY_INTERVAL", 0.001)
+    monkeypatch.setattr(journal_module, "LOG_BYTES", 0)
     async with (journal := SqliteJournal(tmp_path, open_store=disk)).running():
         journal.remember(1, "ended", 1, 1)
         journal.remember(1, "lasting", 1, 1 << 60)
@@ -762,7 +840,7 @@ async def test_the_memory_journal_keeps_nothing_and_owes_nothing() -> None:
     journal = MemoryJournal()
     async with journal.running():
         journal.insert(1, entry(1))
-        journal.append(1, 1, record(1, 1))
+        append(journal, 1, record(1, 1))
         journal.put(Document("n", "r", "k", b"v"))
         commit = journal.commit()
         assert done(commit)

@@ -1,7 +1,11 @@
-"""Changes on their way to the store, gathered until one transaction takes them all."""
+"""Changes on their way to the store, gathered until one transaction takes them all.
+
+Messages are in it as they are stored: encoded, by `encode_message`.
+"""
 
 import msgspec
 
+from hubbub.errors import RefusedError
 from hubbub.message import Message
 
 from .entry import Entry
@@ -9,6 +13,21 @@ from .entry import Entry
 ENTRY_COST = 64
 """Bytes that a pending row counts for beside its body."""
 REMOVE_COST = 16
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def encode_message(message: Message) -> bytes:
+    """A message as it is stored.
+
+    Raises:
+        RefusedError: some value of it fits no encoding: an integer of more than 64 bits, text that
+            is not Unicode, a type that is none of `HeaderValue`, or lists without end.
+    """
+    try:
+        return _encode(message)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise RefusedError(f"the message cannot be stored: {error}") from error
 
 
 class StoredRecord(msgspec.Struct, kw_only=True, gc=False):
@@ -61,13 +80,13 @@ class Batch:
         self.last_token = 0
         self.marks: tuple[int, int] | None = None
         self.inserts: dict[Entry, int] = {}
-        self.bodies: dict[int, Message] = {}
+        self.bodies: dict[int, bytes] = {}
         self.shared: dict[int, int] = {}  # how many entries a message has, where more than one
         self.removes: dict[Entry, int] = {}
         self.touches: dict[Entry, int] = {}
         self.remembered: list[tuple[int, str, int, int]] = []
         self.documents: dict[tuple[str, str, str], bytes | None] = {}
-        self.appends: dict[tuple[int, int], list[tuple[StoredRecord, Message]]] = {}
+        self.appends: dict[tuple[int, int], list[tuple[StoredRecord, bytes]]] = {}
         self.trims: dict[tuple[int, int], int] = {}
         self.dropped_queues: set[int] = set()
         self.dropped_streams: set[int] = set()
@@ -91,7 +110,7 @@ class Batch:
         """Whether there is nothing to write."""
         return not (self.awaited or self.touches or self.marks)
 
-    def insert(self, queue: int, entry: Entry, message: Message) -> None:
+    def insert(self, queue: int, entry: Entry, body: bytes) -> None:
         """A message enters a queue. The same message may enter several."""
         number = entry.id
         bodies = self.bodies
@@ -99,7 +118,7 @@ class Batch:
             self.shared[number] = self.shared.get(number, 1) + 1
             self.bytes += ENTRY_COST
         else:
-            bodies[number] = message
+            bodies[number] = body
             self.bytes += entry.size + ENTRY_COST
             if number > self.last_id:  # noqa: PLR1730 — max() takes three times as long
                 self.last_id = number
@@ -158,11 +177,11 @@ class Batch:
         self.documents[identity] = value
         self.bytes += ENTRY_COST + (len(value) if value else 0)
 
-    def append(self, stream: int, shard: int, record: StoredRecord, message: Message) -> None:
-        """A record enters a shard, after all the shard has."""
-        self.appends.setdefault((stream, shard), []).append((record, message))
-        self.bytes += ENTRY_COST + message.size
-        self.note(message.id)
+    def append(self, stream: int, record: StoredRecord, body: bytes) -> None:
+        """A record enters its shard, after all the shard has."""
+        self.appends.setdefault((stream, record.shard), []).append((record, body))
+        self.bytes += ENTRY_COST + record.size
+        self.note(record.message.id)
 
     def trim(self, stream: int, shard: int, before: int) -> None:
         """Records of a shard with a sequence below `before` are gone."""
@@ -195,9 +214,9 @@ class Batch:
             self.remember(*each)
         for identity, value in newer.documents.items():
             self.put(identity, value)
-        for (stream, shard), records in newer.appends.items():
-            for record, message in records:
-                self.append(stream, shard, record, message)
+        for (stream, _), records in newer.appends.items():
+            for record, body in records:
+                self.append(stream, record, body)
         for (stream, shard), before in newer.trims.items():
             self.trim(stream, shard, before)
         self.note(newer.last_id)

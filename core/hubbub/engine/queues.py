@@ -144,7 +144,11 @@ class MemoryQueue(Queue):
             elif entry.group is not None and settings.fair and self._fair is None:
                 self._tell_groups_apart()
             if message.durable and settings.durable:
-                journal.insert(self.number, entry)
+                try:
+                    journal.insert(self.number, entry)
+                except RefusedError as error:
+                    refused = {**refused, index: str(error)}
+                    continue
                 entry.stored = stored = True
             entries[message.id] = entry
             self._admit(entry, message, now)

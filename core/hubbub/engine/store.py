@@ -1,8 +1,13 @@
 """The SQLite file that keeps everything durable: its schema, its migrations and its statements.
 
-Nothing here knows of Trio or threads. A `Store` writes one `Batch` in one transaction, a `Reader`
+Nothing here knows of Trio or threads. A `Store` writes a `Batch` in one transaction, a `Reader`
 reads on a connection of its own. A message in several queues is stored once; its row goes with its
 last entry.
+
+A small batch is appended to a log, as one row: `append`. Most of what is in it is soon undone,
+since most messages are settled soon, so what the log holds is brought into the tables only when
+much has gathered, by one batch that is the sum of all of them: `write`. What a crash leaves in the
+log is brought in by `open`.
 
 Why the statements look as they do: Python's sqlite3 lets go of the GIL at every step and has to win
 it back from a busy event loop, so a batch is a handful of statements over many rows, whatever its
@@ -24,9 +29,12 @@ from hubbub.errors import UnavailableError
 from hubbub.message import Message
 from hubbub.streams import RecordIndex
 
+from . import log
 from .batch import Batch, StoredRecord
 from .contract import Document
 from .entry import Entry
+from .log import pack_hash_key, unpack_hash_key
+from .terms import Terms, pack, unpack
 
 APPLICATION_ID = 0x68756262
 """Marks our files ("hubb" in ASCII), see https://www.sqlite.org/pragma.html#pragma_application_id"""
@@ -50,6 +58,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             explicit_hash_key BLOB,
             message BLOB NOT NULL, PRIMARY KEY (stream, shard, sequence)) WITHOUT ROWID""",
     ),
+    ("CREATE TABLE log (number INTEGER PRIMARY KEY, changes BLOB NOT NULL)",),
 )
 """Statements that lead from each schema version to the next; `user_version` counts them.
 
@@ -71,42 +80,6 @@ TIDY_ROWS = 10_000
 TIDY_PAGES = 512
 SPARE_PAGES = 2048
 """Free pages kept in the file for what comes next."""
-
-
-class Terms(msgspec.Struct, array_like=True, gc=False):
-    """The fields of an `Entry` that are kept, in the order they are packed in.
-
-    A later version may add fields at the end, with defaults.
-    """
-
-    size: int
-    priority: int
-    group: str | None
-    expires_at: int | None
-    published: int
-    visible_at: int
-    token: int
-    receives: int
-    first_received: int
-    tag: int
-    owner: str | None
-
-
-def _pack(entry: Entry) -> tuple[object, ...]:
-    """An entry as `Terms`: a plain tuple encodes to the same bytes and is quicker to make."""
-    return (
-        entry.size,
-        entry.priority,
-        entry.group,
-        entry.expires_at,
-        entry.published,
-        entry.visible_at,
-        entry.token,
-        entry.receives,
-        entry.first_received,
-        entry.tag,
-        entry.owner,
-    )
 
 
 class _Bulk:
@@ -172,11 +145,11 @@ class Store:
             UnavailableError: it is damaged, foreign, newer, or can't be opened; the text says what
                 to do. The file is left as it was.
         """
-        log = self._path.with_name(self._path.name + "-wal")
-        unclean = log.exists() and log.stat().st_size > 0
+        wal = self._path.with_name(self._path.name + "-wal")
+        unclean = wal.exists() and wal.stat().st_size > 0
         if unclean and not self._path.exists():
             raise UnavailableError(
-                f"{log} is there but {self._path} is not: put the file back where it was, "
+                f"{wal} is there but {self._path} is not: put the file back where it was, "
                 "or choose another data folder"
             )
         with opening(self._path):
@@ -186,12 +159,14 @@ class Store:
             with contextlib.closing(connect(self._path, "ro")) as connection:
                 version = self._inspect(connection, unclean)
             connection = connect(self._path)
+            self._connection = connection
             try:
                 self._prepare(connection, version)
+                self._recover()
             except BaseException:
+                self._connection = None
                 connection.close()
                 raise
-        self._connection = connection
 
     def _inspect(self, connection: sqlite3.Connection, unclean: bool) -> int | None:
         """The schema version of a file that is ours and sound; None: it is new."""
@@ -243,8 +218,19 @@ class Store:
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={len(self._migrations)}")
 
+    def _recover(self) -> None:
+        """Bring into the tables what the last run left in the log."""
+        rows = self._db.execute("SELECT changes FROM log ORDER BY number").fetchall()
+        if not rows:
+            return
+        try:
+            batch = log.replay(changes for (changes,) in rows)
+        except msgspec.DecodeError as error:
+            raise UnavailableError(_damaged(self._path, error)) from error
+        self.write(batch)
+
     def close(self) -> None:
-        """Bring the log into the file and close it."""
+        """Bring the write-ahead log into the file and close it."""
         if self._connection is not None:
             connection, self._connection = self._connection, None
             with contextlib.suppress(sqlite3.Error):  # the next opening replays the log
@@ -256,25 +242,34 @@ class Store:
         assert self._connection is not None, "the store is not open"
         return self._connection
 
-    def write(self, batch: Batch) -> list[str]:
-        """Write a batch in one transaction: all of it, or nothing.
+    def append(self, batch: Batch) -> int:
+        """Write a batch to the end of the log, in one transaction. Returns the bytes it takes.
 
-        Returns why single messages could not be stored (their values fit no encoding); the rest is
-        written.
+        Raises:
+            sqlite3.Error: nothing was written.
+        """
+        changes = log.encode(batch)
+        self._db.execute("INSERT INTO log (changes) VALUES (?)", (changes,))
+        return len(changes)
+
+    def write(self, batch: Batch) -> None:
+        """Write a batch into the tables in one transaction: all of it, or nothing.
+
+        It must hold everything that is in the log, which is empty afterwards.
 
         Raises:
             sqlite3.Error: nothing was written.
         """
         try:
             with _transaction(self._db):
-                return self._write(batch)
+                self._write(batch)
+                self._db.execute("DELETE FROM log")
         except BaseException:
             self._counts = None
             raise
 
-    def _write(self, batch: Batch) -> list[str]:
+    def _write(self, batch: Batch) -> None:
         execute = self._db.execute
-        refused: dict[int, str] = {}
         if batch.dropped_queues:
             self._drop_queues(batch.dropped_queues)
         if batch.dropped_streams:
@@ -283,7 +278,7 @@ class Store:
         if batch.removes:
             self._remove(batch.removes)
         if batch.inserts:
-            refused = self._insert(batch)
+            self._insert(batch)
         if batch.touches:
             self._touch(batch.touches)
         if batch.remembered:
@@ -292,7 +287,7 @@ class Store:
         if batch.documents:
             self._keep_documents(batch.documents)
         for (stream, shard), records in batch.appends.items():
-            self._append(stream, shard, records, refused)
+            self._append(stream, shard, records)
         for (stream, shard), before in batch.trims.items():
             execute(
                 "DELETE FROM record WHERE stream = ? AND shard = ? AND sequence < ?",
@@ -301,38 +296,28 @@ class Store:
         if batch.marks is not None:
             marks = [("message", batch.marks[0]), ("token", batch.marks[1])]
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", marks)
-        return list(refused.values())
 
-    def _insert(self, batch: Batch) -> dict[int, str]:
+    def _insert(self, batch: Batch) -> None:
         encode = self._encode
-        refused: dict[int, str] = {}
         rows: list[Any] = []
-        for number, message in batch.bodies.items():
-            try:
-                record = encode(message)
-            except (TypeError, ValueError, OverflowError, RecursionError) as error:
-                refused[number] = f"message {number}: {error}"
-                continue
-            if len(record) > LARGE_BYTES:
-                self._messages.execute(self._db, [number, record])
+        for number, body in batch.bodies.items():
+            if len(body) > LARGE_BYTES:
+                self._messages.execute(self._db, [number, body])
             else:
-                rows += (number, record)
+                rows += (number, body)
         self._messages.execute(self._db, rows)
         rows = []
         for entry, queue in batch.inserts.items():
-            if refused and entry.id in refused:
-                continue
-            rows += (entry.id, queue, encode(_pack(entry)))
+            rows += (entry.id, queue, encode(pack(entry)))
         self._entries.execute(self._db, rows)
         if self._counts is not None:
             self._counts.update(batch.inserts.values())
-        return refused
 
     def _touch(self, touches: dict[Entry, int]) -> None:
         encode = self._encode
         rows: list[Any] = []
         for entry, queue in touches.items():
-            rows += (entry.id, queue, encode(_pack(entry)))
+            rows += (entry.id, queue, encode(pack(entry)))
         self._touches.execute(self._db, rows)
 
     def _remove(self, removes: dict[Entry, int]) -> None:
@@ -396,16 +381,10 @@ class Store:
         self,
         stream: int,
         shard: int,
-        records: list[tuple[StoredRecord, Message]],
-        refused: dict[int, str],
+        records: list[tuple[StoredRecord, bytes]],
     ) -> None:
         rows: list[Any] = []
-        for record, message in records:
-            try:
-                body = self._encode(message)
-            except (TypeError, ValueError, OverflowError, RecursionError) as error:
-                refused[message.id] = f"message {message.id}: {error}"
-                continue
+        for record, body in records:
             row = (
                 stream,
                 shard,
@@ -413,7 +392,7 @@ class Store:
                 record.arrived,
                 record.size,
                 record.partition_key,
-                None if (key := record.explicit_hash_key) is None else key.to_bytes(16, "big"),
+                pack_hash_key(record.explicit_hash_key),
                 body,
             )
             if len(body) > LARGE_BYTES:
@@ -505,7 +484,7 @@ class Reader:
                 bodies = {last: bodies[last]} if last in bodies else {}
                 self._load(bodies, rows[0][0], rows[-1][0])
                 for number, queue, terms in rows:
-                    yield queue, self._entry(number, bodies.get(number), self._terms(terms))
+                    yield queue, unpack(number, bodies.get(number), self._terms(terms))
                 position = rows[-1][:2]
 
     def _load(self, bodies: dict[int, Message], first: int, last: int) -> None:
@@ -520,24 +499,6 @@ class Reader:
                 self._budget -= len(record)
                 if self._budget <= 0:
                     return
-
-    def _entry(self, number: int, message: Message | None, terms: Terms) -> Entry:
-        return Entry(
-            id=number,
-            message=message,
-            size=terms.size,
-            priority=terms.priority,
-            group=terms.group,
-            expires_at=terms.expires_at,
-            published=terms.published,
-            visible_at=terms.visible_at,
-            token=terms.token,
-            receives=terms.receives,
-            first_received=terms.first_received,
-            tag=terms.tag,
-            owner=terms.owner,
-            stored=True,
-        )
 
     def dedups(self) -> Iterator[tuple[int, str, int, int]]:
         """Remembered deduplication ids: queue, id, message, until; a later one counts more."""
@@ -599,7 +560,7 @@ class Reader:
                     arrived=arrived,
                     size=size,
                     partition_key=partition_key,
-                    explicit_hash_key=None if key is None else int.from_bytes(key, "big"),
+                    explicit_hash_key=unpack_hash_key(key),
                     message=self._decode(body),
                 )
                 for sequence, arrived, size, partition_key, key, body in rows

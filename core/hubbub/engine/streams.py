@@ -86,9 +86,10 @@ class MemoryStream(Stream):
         """Append records, in order."""
         self._check()
         journal = self._host.journal
+        bodies = [journal.encode(_message(record)) for record in records]
         appended = self._state.append(records, now=self._host.clock.now())
-        for record in appended:
-            journal.append(self.number, record.shard, _stored(record))
+        for record, body in zip(appended, bodies, strict=True):
+            journal.append(self.number, _stored(record), body)
         self._host.count(sum(record.size for record in appended))
         due = self._state.trim_due()
         if due is not None:
@@ -230,8 +231,6 @@ class MemoryStream(Stream):
 
 
 def _stored(record: Record) -> StoredRecord:
-    message = record.message
-    assert isinstance(message, Message)
     return StoredRecord(
         shard=record.shard,
         sequence=record.sequence,
@@ -239,8 +238,14 @@ def _stored(record: Record) -> StoredRecord:
         partition_key=record.partition_key,
         explicit_hash_key=record.explicit_hash_key,
         size=record.size,
-        message=message,
+        message=_message(record),
     )
+
+
+def _message(record: Record | NewRecord) -> Message:
+    message = record.message
+    assert isinstance(message, Message)
+    return message
 
 
 def _record(stored: StoredRecord) -> Record:
