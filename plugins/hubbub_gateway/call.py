@@ -51,7 +51,7 @@ class Call:
         self.sender = sender
         """Who sends it; None: nobody, which only an operation that `greets` is asked for."""
         self.realm = realm
-        """The realm it enters; with no sender, the one it names."""
+        """The realm it enters; for an operation that `greets`, the one it names, if any."""
 
     @property
     def principal(self) -> Principal:

@@ -113,9 +113,10 @@ class Gateway:
             sender = await self._authenticator.sender(request, token or token_offered(request))
         else:
             sender = await self._authenticator.principal(request, token)
-        if sender is not None:
-            realm = realm_of(sender, realm)
-        call = Call(self, request, operation, levels, query, sender, realm)
+        entered = realm if sender is None else realm_of(sender, realm)
+        if operation.greets:
+            entered = realm  # whoever says later who it is may enter another one
+        call = Call(self, request, operation, levels, query, sender, entered)
         if query and operation.query is None:
             call.options(NoOptions)
         return await operation.handler(call)

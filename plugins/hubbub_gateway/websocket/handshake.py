@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import binascii
-from base64 import urlsafe_b64decode
+from base64 import b64decode
 from typing import Final
 
 from hubbub import Request
@@ -26,7 +26,8 @@ def token_offered(request: Request) -> str | None:
         if offered.startswith(TOKEN_SUBPROTOCOL):
             text = offered.removeprefix(TOKEN_SUBPROTOCOL)
             try:
-                return urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+                padded = text + "=" * (-len(text) % 4)
+                return b64decode(padded, altchars=b"-_", validate=True).decode()
             except (binascii.Error, ValueError):
                 raise Problem(
                     "bad-request",

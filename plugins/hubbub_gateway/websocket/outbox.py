@@ -134,9 +134,12 @@ class Outbox:
         """Send what was published; frames are made once for all subscriptions of a name."""
         if not self._open:
             return
-        if self._websocket.transport.buffered > self._slow_bytes:
-            self._drop(subscription, batch.messages)
-            return
+        transport = self._websocket.transport
+        if transport.buffered > self._slow_bytes:
+            transport.flush()  # a burst of this turn does not make a client slow
+            if transport.buffered > self._slow_bytes:
+                self._drop(subscription, batch.messages)
+                return
         key = (_CACHE, self._binary, subscription.name)
         framed: Framed | None = batch.cache.get(key)
         if framed is None:

@@ -25,6 +25,7 @@ class Client:
     def __init__(
         self, url: str, *, headers: dict[str, str] | None = None, offer: tuple[str, ...] = ()
     ) -> None:
+        self.url = url
         self._stack = ExitStack()
         connecting = connect(
             url,
