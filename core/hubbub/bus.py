@@ -177,6 +177,7 @@ class Bus:
         self.endpoints: Endpoints = _NoEndpoints()
         """Delivers to targets that are URLs; the hub sets it."""
         engine.dead_letter = self._bury
+        engine.lacks_dead_letter_queue = self._lacks_dead_letter_queue
         engine.report = report
         engine.retired = self._retired
 
@@ -551,6 +552,15 @@ class Bus:
         return Enqueued(publication.commit, refused, _NO_DUPLICATES)
 
     # dead letters
+
+    def _lacks_dead_letter_queue(self, queue: Queue) -> bool:
+        target = queue.settings.dead_letter
+        if target is None:
+            return False
+        address = parse_address(target)
+        if address.kind is not Kind.QUEUE:
+            return False
+        return self.engine.find_queue(queue.realm, address.name) is None
 
     def _bury(self, queue: Queue, message: Message, receives: int, reason: str) -> Commit:
         """Publish a message that a queue gave up to its dead-letter address."""

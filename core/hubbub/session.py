@@ -7,7 +7,7 @@ forget to.
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
 from .address import AddressError, queue_address, spell_queue, stream_address
 from .auth import EVERYTHING, Principal
@@ -20,6 +20,7 @@ from .engine.contract import (
     Delivery,
     Document,
     Enqueued,
+    LeaseState,
     Outcome,
     Queue,
     QueueCounts,
@@ -553,10 +554,18 @@ class Session:
             return False
         return not (await queue.extend([receipt], lease, let_go=let_go)).failed
 
-    def lease_of(self, receipt: Receipt) -> Literal["held", "stale", "visible", "gone"]:
+    def lease_of(self, receipt: Receipt) -> LeaseState:
         """Tell what a receipt still means."""
         queue = self._engine.queue_of(receipt)
         return "gone" if queue is None else queue.lease_of(receipt)
+
+    def successor(self, receipt: Receipt) -> Receipt | None:
+        """Return the receipt of the latest lease of a message, for a stale one of it.
+
+        None if the message is settled, or a connection holds it.
+        """
+        queue = self._engine.queue_of(receipt)
+        return None if queue is None else queue.successor(receipt)
 
     def tag(self, receipt: Receipt, tag: int) -> None:
         """Keep a number of the owner's with a lease, over restarts."""

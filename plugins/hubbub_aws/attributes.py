@@ -15,6 +15,7 @@ from hubbub import HeaderValue
 from hubbub_aws.protocols import Params
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_WIDE_NAME = re.compile(r"[\w.-]+")
 _RESERVED = ("aws.", "amazon.")
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
 _INTEGER_BOUND = 1 << 63
@@ -50,10 +51,10 @@ def is_text(text: str) -> bool:
     return text.isprintable() or _NOT_IN_XML.search(text) is None
 
 
-def is_name(name: str) -> bool:
-    """Tell whether SQS and SNS let a message attribute have this name."""
+def is_name(name: str, *, wide: bool = False) -> bool:
+    """Tell whether SNS, or SQS (`wide`: letters of all scripts), lets an attribute have a name."""
     return (
-        _NAME.fullmatch(name) is not None
+        (_WIDE_NAME if wide else _NAME).fullmatch(name) is not None
         and len(name) <= MAX_NAME_BYTES
         and name[0] != "."
         and name[-1] != "."

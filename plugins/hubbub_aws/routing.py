@@ -21,7 +21,7 @@ from hubbub_aws.protocols import (
     RpcCborCodec,
     parse_form,
 )
-from hubbub_aws.protocols.query import BareCodec, invalid_action, missing_action
+from hubbub_aws.protocols.query import BareCodec, missing_action
 from hubbub_aws.services import Binding, ProtocolName, Service
 
 DEFAULT_ACCOUNT = "000000000000"
@@ -274,11 +274,12 @@ class Router:
             version = None
         service = self._service_for(action, version, scoped)
         call = Call(request, identity, service, ProtocolName.QUERY, action, form)
-        if service is not None and version in (None, service.model.api_version):
-            call._binding = service.binding(ProtocolName.QUERY, action)
-        call._refusal = invalid_action(action, version)
         if service is None:
             call._refusal = _unable()
+            return call
+        call._refusal = service.refusal(action, version, request.path)
+        if call._refusal is None:
+            call._binding = service.binding(ProtocolName.QUERY, action)
         return call
 
     def _service_for(

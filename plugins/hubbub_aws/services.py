@@ -1,5 +1,6 @@
 """A service: its model, the protocols it speaks, its errors, and how its answers are dressed."""
 
+import re
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from hubbub_aws.protocols import (
     RpcCborCodec,
     Serialize,
 )
+from hubbub_aws.protocols.query import invalid_action, misplaced_action
 
 
 class ProtocolName(StrEnum):
@@ -48,7 +50,8 @@ class Service:
     ``error_namespace`` is put before error names in ``__type`` (``com.amazonaws.sqs``); without it
     they are bare. ``errors`` corrects the model's errors. ``cbor`` adds ``x-amz-cbor-1.1``, which
     models do not declare. ``crc32`` adds ``x-amz-crc32`` to JSON answers. ``hosts`` are further
-    labels of host names that mean this service.
+    labels of host names that mean this service. ``resource_path`` is the path of the URL of one
+    resource, where in Query ``root_actions``, which are for no resource, are not to be had.
     """
 
     def __init__(
@@ -62,6 +65,8 @@ class Service:
         crc32: bool = False,
         request_id_header: str = "x-amzn-RequestId",
         hosts: Collection[str] = (),
+        resource_path: re.Pattern[str] | None = None,
+        root_actions: Collection[str] = (),
     ) -> None:
         self.model = model
         self.name = model.signing_name
@@ -70,6 +75,8 @@ class Service:
         self.errors = ErrorTable(model, error_namespace, errors)
         self.crc32 = crc32
         self.request_id_header = request_id_header
+        self._resource_path = resource_path
+        self._root_actions = frozenset(root_actions)
         self._query = query
         self._qualified = bool(error_namespace)
         self._query_model: ServiceModel | None = None
@@ -79,6 +86,15 @@ class Service:
 
     def __repr__(self) -> str:
         return f"<Service {self.model.name}>"
+
+    def refusal(self, action: str, version: str | None, path: str) -> AwsError | None:
+        """Why an action is not to be had in Query at this path, if it is not."""
+        known = action in self.model.operation_names and version in (None, self.model.api_version)
+        if self._resource_path is not None and self._resource_path.fullmatch(path):
+            if known and action not in self._root_actions:
+                return None
+            return misplaced_action(action)
+        return None if known else invalid_action(action, version)
 
     def codec(self, protocol: ProtocolName) -> Codec:
         """The codec of one of ``protocols``."""

@@ -66,6 +66,11 @@ class RedrivePolicy:
     target: str
     max_receives: int
 
+    def as_text(self) -> str:
+        """Write it as SQS tells it: the count as a number, however it was given."""
+        policy = {"deadLetterTargetArn": self.target, "maxReceiveCount": self.max_receives}
+        return msgspec.json.encode(policy).decode()
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterTarget:
@@ -260,15 +265,22 @@ class _Change:
         self._keep("Policy", value)
 
     def _set_RedrivePolicy(self, value: str) -> None:  # noqa: N802
-        self._keep("RedrivePolicy", value)
         if not value:
-            self._fields |= {"dead_letter": None, "max_receives": None}
+            self._keep("RedrivePolicy", "")
+            self._fields |= {
+                "dead_letter": None, "dead_letter_rests": False, "max_receives": None,
+            }  # fmt: skip
             return
         policy = read_redrive_policy(value)
         target = self._find_target(policy.target, value)
         if target.fifo != self._settings.fifo:
             raise _bad_redrive(value, "Dead-letter queue must be same type of queue as the source.")
-        self._fields |= {"dead_letter": target.address, "max_receives": policy.max_receives}
+        self._keep("RedrivePolicy", policy.as_text())
+        self._fields |= {
+            "dead_letter": target.address,
+            "dead_letter_rests": True,
+            "max_receives": policy.max_receives,
+        }
 
     def _set_RedriveAllowPolicy(self, value: str) -> None:  # noqa: N802
         if value:

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from hubbub import ExistsError, QueueInfo, Session
 from hubbub_aws import AwsError, Context, OperationFunction
+from hubbub_aws.arns import Arn
 from hubbub_aws.protocols import Params
 from hubbub_sqs.attributes import (
     DeadLetterTarget,
@@ -16,7 +15,6 @@ from hubbub_sqs.attributes import (
     is_fifo,
     new_settings,
     read_allow_policy,
-    read_redrive_policy,
     same_value,
     with_tags,
 )
@@ -89,8 +87,6 @@ class Managing:
     def __init__(self, hub: "Hub", settings: SqsSettings) -> None:
         self._clock = hub.clock
         self._purged = Recent(PURGE_INTERVAL)
-        self._suspended: dict[str, set[str]] = {}
-        """By realm: addresses of dead-letter queues that are missing; found when first asked."""
         self._deleted = Recent(round(settings.deleted_name_wait * 1000))
 
     def operations(self) -> Mapping[str, OperationFunction]:
@@ -121,7 +117,7 @@ class Managing:
             _compare(present, attributes)
             return url
         check_name(name, fifo=is_fifo(attributes))
-        check_tags(tags)
+        check_tags(name, tags)
         if self._deleted.has((session.realm, name), self._clock.now()):
             raise AwsError(
                 "QueueDeletedRecently",
@@ -141,14 +137,12 @@ class Managing:
             if found is not None:
                 _compare(found, attributes)
             return url
-        await self._restore_redrive(session, address_of(name))
         await session.commit().wait()
         return url
 
     async def delete_queue(self, context: Context, params: Params) -> Params:
         """Delete a queue with all its messages."""
         queue = locate(context, params, "configure")
-        await self._suspend_redrive(queue.session, queue.address)
         commit = await queue.session.delete_queue(queue.name)
         await commit.wait()
         self._deleted.note((queue.session.realm, queue.name), self._clock.now())
@@ -166,38 +160,6 @@ class Managing:
         self._purged.note(queue.info.number, now)
         await queue.session.purge_queue(queue.name, leased=True)
         return {}
-
-    # A dead letter for a queue that does not exist would be lost, so the redrive policies that name
-    # it rest until there is one again.
-
-    async def _suspend_redrive(self, session: Session, address: str) -> None:
-        """Let the sources of a dead-letter queue that goes away keep their messages."""
-        for info in _sources(session, address):
-            settings = msgspec.structs.replace(info.settings, max_receives=None)
-            await session.configure_queue(info.name, settings)
-            self._missing(session).add(address)
-
-    async def _restore_redrive(self, session: Session, address: str) -> None:
-        """Let the redrive policies that name a new queue work again."""
-        if address not in self._missing(session):
-            return
-        self._missing(session).discard(address)
-        for info in _sources(session, address):
-            policy = info.settings.labels.get("sqs.RedrivePolicy")
-            if policy is not None and info.settings.max_receives is None:
-                count = read_redrive_policy(policy).max_receives
-                settings = msgspec.structs.replace(info.settings, max_receives=count)
-                await session.configure_queue(info.name, settings)
-
-    def _missing(self, session: Session) -> set[str]:
-        missing = self._suspended.get(session.realm)
-        if missing is None:
-            missing = self._suspended[session.realm] = {
-                info.settings.dead_letter
-                for info in session.queues()
-                if info.settings.dead_letter is not None and info.settings.max_receives is None
-            }
-        return missing
 
 
 def _compare(present: QueueInfo, attributes: Mapping[str, str]) -> None:
@@ -273,6 +235,8 @@ def _find_target(
             reason = "Only SQS queues are valid resources for deadLetterTargetArn."
             raise bad_target(policy, reason) from None
         raise bad_target(policy, "Invalid value for deadLetterTargetArn.") from None
+    if Arn.parse(target).region != Arn.parse(source).region:
+        raise bad_target(policy, "Dead-letter queue must be in the same region as the source.")
     if found is None or found.session.realm != session.realm:
         raise bad_target(policy, "Dead letter target does not exist.")
     allow = found.settings.labels.get("sqs.RedriveAllowPolicy")

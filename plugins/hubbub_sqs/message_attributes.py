@@ -9,7 +9,7 @@ from hubbub_aws.attributes import MAX_NAME_BYTES, Attribute, is_name, is_text
 from hubbub_aws.protocols import Params
 from hubbub_sqs.errors import invalid_parameter
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_NAME = re.compile(r"[\w.-]+")
 _TYPE = re.compile(r"(?:String|Number|Binary)(?:\..+)?", re.DOTALL)
 _NUMBER = re.compile(
     r"[+-]?(?:[0-9]{1,128}(?:\.[0-9]{0,128})?|\.[0-9]{1,128})(?:[eE][+-]?[0-9]{1,3})?"
@@ -65,7 +65,7 @@ def _check_name(name: str) -> None:
             "Message (user) attributes name can only contain upper and lower score characters, "
             "digits, periods, hyphens and underscores. "
         )
-    if not is_name(name):
+    if not is_name(name, wide=True):
         raise invalid_parameter(
             "You can't use message attribute names beginning with 'AWS.' or 'Amazon.'. These "
             "strings are reserved for internal use. Additionally, they cannot start or end with "

@@ -108,10 +108,11 @@ class Sent(NamedTuple):
     system_md5: str | None
 
 
-def read_message(params: Params, address: str) -> Sent:
+def read_message(params: Params, address: str, trace_id: str | None = None) -> Sent:
     """Read a message from the parameters of SendMessage, or an entry of SendMessageBatch.
 
-    Checks what does not depend on the queue. Raises `AwsError`.
+    `trace_id`: the request's trace header, for a message without a trace of its own. Checks what
+    does not depend on the queue. Raises `AwsError`.
     """
     text = params.get("MessageBody")
     if not text:
@@ -128,8 +129,10 @@ def read_message(params: Params, address: str) -> Sent:
     attributes_md5 = system_md5 = None
     given = params.get("MessageAttributes")
     system = params.get("MessageSystemAttributes")
-    if given or system:
+    if given or system or trace_id:
         properties = Properties()
+        if trace_id and is_text(trace_id):
+            properties.trace = trace_id
         if given:
             attributes = _read_attributes(given)
             attributes_md5 = digest(attributes)
@@ -259,7 +262,7 @@ class Wanted(NamedTuple):
 
 def read_names(names: Sequence[str]) -> tuple[bool, frozenset[str], tuple[str, ...]]:
     """Read MessageAttributeNames: whether all, which names, which prefixes (`foo.*`)."""
-    everything = any(name in {"All", ".*"} for name in names)
+    everything = any(name in {"All", ".*", "*"} for name in names)
     prefixes = tuple(name[:-2] for name in names if name.endswith(".*") and name != ".*")
     return everything, frozenset(names), prefixes
 
@@ -370,7 +373,7 @@ def _message_attributes(
         if len(found) >= MAX_ATTRIBUTES:
             lossy("eleventh attribute")
             continue
-        if not is_name(name) or name in _OWNED:
+        if not is_name(name, wide=True) or name in _OWNED:
             lossy("attribute name")
             continue
         note = notes.get(name)

@@ -28,6 +28,13 @@ _ACTIONS = frozenset(
         "ListDeadLetterSourceQueues", "PurgeQueue", "ReceiveMessage", "SendMessage",
     }
 )  # fmt: skip
+_OWNERS_ACTIONS = frozenset(
+    {
+        "AddPermission", "CancelMessageMoveTask", "CreateQueue", "DeleteQueue",
+        "ListMessageMoveTasks", "ListQueueTags", "ListQueues", "RemovePermission",
+        "SetQueueAttributes", "StartMessageMoveTask", "TagQueue", "UntagQueue",
+    }
+)  # fmt: skip
 
 
 def operations() -> Mapping[str, OperationFunction]:
@@ -50,11 +57,10 @@ async def add_permission(context: Context, params: Params) -> Params:
             raise invalid_value(f"[{account}]", "PrincipalId", "Unable to verify.")
     for action in actions:
         if action not in _ACTIONS:
-            raise invalid_value(
-                f"SQS:{action}",
-                "ActionName",
-                "Please refer to the appropriate WSDL for a list of valid actions. ",
-            )
+            reason = "Please refer to the appropriate WSDL for a list of valid actions. "
+            if action in _OWNERS_ACTIONS:
+                reason = "Only the queue owner is allowed to invoke this action."
+            raise invalid_value(f"SQS:{action}", "ActionName", reason)
     if len(actions) > MAX_ACTIONS:
         raise AwsError(
             "OverLimit",
@@ -93,7 +99,8 @@ async def remove_permission(context: Context, params: Params) -> Params:
     policy = _read_policy(queue)
     kept = [each for each in policy["Statement"] if each.get("Sid") != label]
     if len(kept) == len(policy["Statement"]):
-        raise invalid_value(label, "Label", "can't find label.")
+        where = " on existing policy" if kept else ""
+        raise invalid_value(label, "Label", f"can't find label{where}.")
     policy["Statement"] = kept
     await _store(queue, policy)
     return {}

@@ -1,5 +1,6 @@
 """The plugin: SQS at the AWS endpoint."""
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from hubbub import Hub
 
 ERROR_NAMESPACE = "com.amazonaws.sqs"
+QUEUE_PATH = re.compile(r"(?:/queue/[^/]+)?/[0-9]{12}/[^/]+/?")
+"""The path of a queue's URL, as present and former versions of SQS have it."""
 
 
 class SqsPlugin:
@@ -48,6 +51,8 @@ class SqsPlugin:
             errors=error_traits(),
             error_namespace=ERROR_NAMESPACE,
             hosts=["queue"],
+            resource_path=QUEUE_PATH,
+            root_actions=["CreateQueue", "ListQueues"],
         )
         operations = {
             **Managing(hub, settings).operations(),

@@ -56,7 +56,8 @@ def parse_url(url: str) -> Place | None:
     """Read a queue URL of any style, on any host, or the bare name of a queue; None for neither.
 
     The styles: `http://HOST/ACCOUNT/NAME`, also with the region in the host (`sqs.REGION.…`,
-    `REGION.queue.…`), `http://HOST/queue/REGION/ACCOUNT/NAME`, and the path alone.
+    `REGION.queue.…`), `http://HOST/queue/REGION/ACCOUNT/NAME`, `http://HOST/queue/NAME`, and the
+    path alone.
     """
     host = ""
     path = url
@@ -70,7 +71,7 @@ def parse_url(url: str) -> Place | None:
     if not segments or len(url) > _LONGEST_URL:
         return None
     account = region = None
-    if len(segments) > 1:
+    if len(segments) > 1 and segments[:-1] != ["queue"]:
         if not _ACCOUNT.fullmatch(segments[-2]):
             return None
         account = segments[-2]
@@ -102,6 +103,8 @@ def locate(context: Context, params: Params, action: str | None = None) -> Locat
         raise missing_parameter("QueueUrl")
     place = parse_url(url)
     if place is None:
+        if context.call.protocol is not ProtocolName.QUERY:
+            raise no_such_queue()
         raise AwsError("InvalidAddress", f"The address {url} is not valid for this endpoint.")
     account = place.account or context.account
     region = place.region or context.region

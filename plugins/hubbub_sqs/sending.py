@@ -12,6 +12,8 @@ from hubbub_sqs.messages import Sent, check_group, message_uuid, read_message, s
 from hubbub_sqs.queues import Located, locate
 
 MAX_DELAY = 900
+TRACE_HEADER = "x-amzn-trace-id"
+"""Where the AWS SDKs tell the X-Ray trace that a request belongs to."""
 _NO_DEDUPLICATION = (
     "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId "
     "provided explicitly"
@@ -26,7 +28,7 @@ def operations() -> Mapping[str, OperationFunction]:
 async def send_message(context: Context, params: Params) -> Params:
     """Send one message; answered when it is kept."""
     queue = locate(context, params, "publish")
-    sent = _prepare(queue, params)
+    sent = _prepare(queue, params, context.call.request.headers.get(TRACE_HEADER))
     await queue.session.ready()
     publication = queue.session.publish([sent.message])
     if publication.refused:
@@ -41,12 +43,13 @@ async def send_message_batch(context: Context, params: Params) -> Params:
     entries = read_entries(params, "SendMessageBatchRequestEntry")
     if queue.settings.fifo:
         _check_fifo_batch(queue, entries)
+    trace_id = context.call.request.headers.get(TRACE_HEADER)
     outcomes = Outcomes(context)
     prepared: list[tuple[str, Sent]] = []
     size = 0
     for entry in entries:
         try:
-            sent = _prepare(queue, entry)
+            sent = _prepare(queue, entry, trace_id)
         except AwsError as error:
             outcomes.fail(entry["Id"], error)
             size += len((entry.get("MessageBody") or "").encode("utf-8", "replace"))
@@ -82,9 +85,9 @@ def _check_fifo_batch(queue: Located, entries: Sequence[Mapping[str, object]]) -
             raise invalid_parameter("The request must contain the parameter MessageGroupId.")
 
 
-def _prepare(queue: Located, params: Mapping[str, object]) -> Sent:
+def _prepare(queue: Located, params: Mapping[str, object], trace_id: str | None) -> Sent:
     """Read a message and check it against its queue. Raises `AwsError`."""
-    sent = read_message(dict(params), queue.address)
+    sent = read_message(dict(params), queue.address, trace_id)
     message, settings = sent.message, queue.settings
     limit = max_message_size(settings)
     if sent.size > limit:

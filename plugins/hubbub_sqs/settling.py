@@ -1,6 +1,10 @@
-"""DeleteMessage, ChangeMessageVisibility, and their batches."""
+"""DeleteMessage, ChangeMessageVisibility, and their batches.
 
-from collections.abc import Mapping
+On standard queues every receipt of a message will do, as in AWS: also one whose visibility timeout
+is over, and that of an earlier receive. On FIFO queues only the latest, while it holds.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hubbub import Receipt
@@ -38,9 +42,7 @@ class Settling:
     async def delete_message(self, context: Context, params: Params) -> Params:
         """Delete a message; answered when that is kept."""
         queue = locate(context, params, "consume")
-        receipt = _deletable(queue, params)
-        settlement = await queue.session.settle([receipt])
-        await settlement.commit.wait()
+        await _delete(queue, [_deletable(queue, params)])
         return {}
 
     async def delete_message_batch(self, context: Context, params: Params) -> Params:
@@ -57,8 +59,7 @@ class Settling:
             else:
                 outcomes.successful.append({"Id": entry["Id"]})
         if receipts:
-            settlement = await queue.session.settle(receipts)
-            await settlement.commit.wait()
+            await _delete(queue, receipts)
         return outcomes.result()
 
     async def change_message_visibility(self, context: Context, params: Params) -> Params:
@@ -87,11 +88,9 @@ class Settling:
             raise missing_parameter("VisibilityTimeout")
         assert isinstance(seconds, int)
         check_visibility(seconds)
-        held = queue.session.lease_of(handle.receipt)
-        if held == "gone":
-            raise invalid_value(text, "ReceiptHandle", _UNAVAILABLE)
-        if held != "held":
-            raise _no_lease(queue, text, stale=held == "stale")
+        receipt = _changeable(queue, text, handle.receipt)
+        if receipt is None:
+            return
         until = self._clock.now() + seconds * 1000
         if until > handle.received + MAX_VISIBILITY * 1000 and seconds:
             raise invalid_value(
@@ -100,16 +99,41 @@ class Settling:
                 "Total VisibilityTimeout for the message is beyond the limit "
                 f"[{MAX_VISIBILITY} seconds]",
             )
-        await queue.session.extend(handle.receipt, seconds * 1000)
+        await queue.session.extend(receipt, seconds * 1000)
 
 
-def _no_lease(queue: Located, text: str, *, stale: bool) -> AwsError:
-    """The lease is over: the message is visible, or somebody else has received it (`stale`)."""
+async def _delete(queue: Located, receipts: Sequence[Receipt]) -> None:
+    """Delete messages; returns when that is kept. What is gone already is no error."""
+    session = queue.session
+    settlement = await session.settle(receipts)
+    if settlement.failed and not queue.settings.fifo:
+        latest = [session.successor(receipts[index]) for index in settlement.failed]
+        again = [each for each in latest if each is not None]
+        if again:
+            settlement = await session.settle(again)
+    await settlement.commit.wait()
+
+
+def _changeable(queue: Located, text: str, receipt: Receipt) -> Receipt | None:
+    """Return the receipt whose lease can be changed; None if there is nothing to change any more.
+
+    Raises `AwsError`.
+    """
+    state = queue.session.lease_of(receipt)
+    if state == "held":
+        return receipt
+    if state == "gone":
+        raise invalid_value(text, "ReceiptHandle", _UNAVAILABLE)
     if queue.settings.fifo:
-        return invalid_value(text, "ReceiptHandle", _EXPIRED)
-    if stale:
-        return invalid_value(text, "ReceiptHandle", _UNAVAILABLE)
-    return AwsError("MessageNotInflight", "The specified message isn't in flight.")
+        raise invalid_value(text, "ReceiptHandle", _EXPIRED)
+    if state == "visible":
+        raise AwsError("MessageNotInflight", "The specified message isn't in flight.")
+    if state == "expired":
+        return None
+    latest = queue.session.successor(receipt)
+    if latest is None:
+        raise invalid_value(text, "ReceiptHandle", _UNAVAILABLE)
+    return latest
 
 
 def _read_handle(queue: Located, params: Mapping[str, object]) -> tuple[str, Handle]:
@@ -121,12 +145,8 @@ def _read_handle(queue: Located, params: Mapping[str, object]) -> tuple[str, Han
 
 
 def _deletable(queue: Located, params: Mapping[str, object]) -> Receipt:
-    """Return the receipt of a message to delete.
-
-    Standard queues take old handles: the message goes if nobody has received it since. FIFO
-    queues refuse them. What is gone already is no error.
-    """
+    """Return the receipt of a message to delete. Raises `AwsError`."""
     text, handle = _read_handle(queue, params)
-    if queue.settings.fifo and queue.session.lease_of(handle.receipt) in {"stale", "visible"}:
+    if queue.settings.fifo and queue.session.lease_of(handle.receipt) not in {"held", "gone"}:
         raise invalid_value(text, "ReceiptHandle", _EXPIRED)
     return handle.receipt

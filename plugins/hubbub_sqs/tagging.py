@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from hubbub_aws import AwsError, Context, OperationFunction
+from hubbub_aws import Context, OperationFunction
 from hubbub_aws.protocols import Params
 from hubbub_sqs.attributes import get_tags, with_tags
 from hubbub_sqs.errors import invalid_parameter, missing_parameter
@@ -29,7 +29,7 @@ async def tag_queue(context: Context, params: Params) -> Params:
     if not added:
         raise missing_parameter("Tags")
     tags = get_tags(queue.settings) | dict(added)
-    check_tags(tags)
+    check_tags(queue.name, tags)
     await _store(queue, tags)
     return {}
 
@@ -51,10 +51,10 @@ async def list_queue_tags(context: Context, params: Params) -> Params:
     return {"Tags": tags} if tags else {}
 
 
-def check_tags(tags: Mapping[str, str]) -> None:
-    """Check the tags of a queue. Raises `AwsError`."""
+def check_tags(queue: str, tags: Mapping[str, str]) -> None:
+    """Check the tags of the queue with this name. Raises `AwsError`."""
     if len(tags) > MAX_TAGS:
-        raise _too_many(len(tags))
+        raise invalid_parameter(f"Too many tags added for queue {queue}.")
     for key, value in tags.items():
         if not 1 <= len(key) <= MAX_KEY:
             raise invalid_parameter("Tag keys must be between 1 and 128 characters in length.")
@@ -62,10 +62,6 @@ def check_tags(tags: Mapping[str, str]) -> None:
             raise invalid_parameter("Tag values must be between 0 and 256 characters in length.")
         if key.lower().startswith("aws:"):
             raise invalid_parameter("System tags cannot be added/updated by requester.")
-
-
-def _too_many(count: int) -> AwsError:
-    return invalid_parameter(f"Too many tags added for queue: {count}, at most {MAX_TAGS}.")
 
 
 async def _store(queue: Located, tags: Mapping[str, str]) -> None:

@@ -83,14 +83,14 @@ class QueueMachine(RuleBasedStateMachine):
         self.pushed.clear()
 
     def _took(self, deliveries: list[Delivery], deadline: int | None) -> None:
-        held = {group for _, _, group in self.leased.values()}
+        held = [(group, number) for number, (_, _, group) in self.leased.items()]
         for delivery in deliveries:
             number = delivery.message.id
             group = self.waiting.pop(number)
             self.received[number] += 1
             assert delivery.receives == self.received[number]
             if self.kind.get("fifo"):
-                assert group not in held
+                assert all(number < other for its, other in held if its == group)
                 assert not any(other < number for other, its in self.waiting.items()
                                if its == group)  # fmt: skip
             self.leased[number] = (deadline, delivery.receipt, group)

@@ -59,10 +59,12 @@ async def test_a_receipt_counts_while_nobody_has_received_the_message_since(
     (first,) = await take(queue, lease=1_000)
     assert queue.lease_of(first.receipt) == "held"
     harness.pass_time(queue, 1_000)
-    assert queue.lease_of(first.receipt) == "visible"
+    assert queue.lease_of(first.receipt) == "expired"
     (second,) = await take(queue)
     assert queue.lease_of(first.receipt) == "stale"
     assert (await queue.settle([first.receipt], Outcome.ACCEPT)).failed == (0,)
+    await queue.extend([second.receipt], 0)
+    assert queue.lease_of(second.receipt) == "visible"
     assert (await queue.settle([second.receipt], Outcome.ACCEPT)).failed == ()
     assert queue.lease_of(second.receipt) == "gone"
     assert visible(queue) == (0, 0, 0)
@@ -391,6 +393,51 @@ async def test_fifo_order_holds_over_a_lease_that_ends(harness: Harness) -> None
     assert bodies(await take(queue)) == ["0", "1", "2", "3"]
 
 
+async def test_what_comes_back_to_a_fifo_group_opens_it_up_to_what_is_held(
+    harness: Harness,
+) -> None:
+    queue = await harness.queue(fifo=True)
+    for body, group in (("a1", "a"), ("a2", "a"), ("b1", "b"), ("a3", "a")):
+        harness.send(queue, body, group=group)
+    first = await take(queue, 2)
+    await queue.extend([first[0].receipt], 0)
+    again = await take(queue)
+    assert bodies(again) == ["b1", "a1"]  # a group that opens stands behind the others
+    assert await take(queue) == []  # a3 waits for a2
+    await queue.settle([again[1].receipt], Outcome.ACCEPT)
+    assert await take(queue) == []
+    await queue.settle([first[1].receipt], Outcome.ACCEPT)
+    assert bodies(await take(queue)) == ["a3"]
+
+
+async def test_fifo_groups_take_turns(harness: Harness) -> None:
+    queue = await harness.queue(fifo=True)
+    for body in ("a1", "a2", "a3", "b1", "b2", "c1"):
+        harness.send(queue, body, group=body[0])
+    order = []
+    for _ in range(6):
+        (delivery,) = await take(queue, 1)
+        order += bodies([delivery])
+        await queue.settle([delivery.receipt], Outcome.ACCEPT)
+    assert order == ["a1", "b1", "c1", "a2", "b2", "a3"]
+
+
+async def test_a_stale_receipt_leads_to_the_latest(harness: Harness) -> None:
+    queue = await harness.queue()
+    harness.send(queue, "a")
+    (first,) = await take(queue, lease=1_000)
+    assert queue.successor(first.receipt) == first.receipt
+    harness.pass_time(queue, 1_000)
+    (second,) = await take(queue, lease=1_000)
+    assert queue.successor(first.receipt) == second.receipt
+    harness.pass_time(queue, 1_000)
+    assert queue.successor(first.receipt) == second.receipt
+    (held,) = await queue.receive(1, owner="connection", held=True)
+    assert queue.successor(first.receipt) is None
+    await queue.settle([held.receipt], Outcome.ACCEPT)
+    assert queue.successor(first.receipt) is None
+
+
 async def test_pushed_fifo_messages_come_one_group_at_a_time(harness: Harness) -> None:
     queue = await harness.queue(fifo=True)
     one: list[Delivery] = []
@@ -419,6 +466,14 @@ async def test_a_duplicate_is_known_for_five_minutes_even_after_deletion(
     assert visible(queue) == (0, 0, 0)
     harness.clock.advance(1)
     assert not queue.enqueue([harness.message("b", group="g", dedup_id="d")]).duplicates
+
+
+async def test_a_purged_queue_knows_no_duplicates(harness: Harness) -> None:
+    queue = await harness.queue(fifo=True)
+    harness.send(queue, "a", group="g", dedup_id="d")
+    await queue.purge()
+    assert not queue.enqueue([harness.message("b", group="g", dedup_id="d")]).duplicates
+    assert bodies(await take(queue)) == ["b"]
 
 
 @pytest.mark.parametrize(("scope", "repeated"), [("queue", True), ("group", False)])

@@ -506,6 +506,8 @@ STEPS = st.one_of(
     st.tuples(st.just("insert"), QUEUES, IDS),
     st.tuples(st.just("remove"), QUEUES, IDS),
     st.tuples(st.just("touch"), QUEUES, IDS),
+    st.tuples(st.just("remember"), QUEUES, st.sampled_from("xy")),
+    st.tuples(st.just("forget"), QUEUES),
     st.tuples(st.just("drop_queue"), QUEUES),
     st.tuples(st.just("put"), st.sampled_from("ab"), st.sampled_from([None, b"1", b"2"])),
     st.tuples(st.just("append"), st.integers(1, 2)),
@@ -520,6 +522,7 @@ class Model:
 
     def __init__(self) -> None:
         self.entries: dict[tuple[int, int], Entry] = {}
+        self.dedups: set[tuple[int, str]] = set()
         self.documents: dict[str, bytes] = {}
         self.records: dict[int, list[int]] = {}
         self.sequence = 0
@@ -545,7 +548,16 @@ class Model:
 
     def drop_queue(self, batch: Batch, queue: int) -> None:
         self.entries = {key: each for key, each in self.entries.items() if key[0] != queue}
+        self.dedups = {each for each in self.dedups if each[0] != queue}
         batch.drop_queue(queue)
+
+    def remember(self, batch: Batch, queue: int, key: str) -> None:
+        self.dedups.add((queue, key))
+        batch.remember(queue, key, 1, 99)
+
+    def forget(self, batch: Batch, queue: int) -> None:
+        self.dedups = {each for each in self.dedups if each[0] != queue}
+        batch.forget(queue)
 
     def put(self, batch: Batch, key: str, value: bytes | None) -> None:
         self.documents.pop(key, None)
@@ -572,6 +584,7 @@ class Model:
         with reading(path) as reader:
             for queue, each in reader.entries():
                 assert each.token == self.entries[queue, each.id].token
+            assert {(queue, key) for queue, key, _, _ in reader.dedups()} == self.dedups
             kept = {each.key: each.value for each in reader.documents("n")}
             assert kept == self.documents
             for stream in (1, 2):

@@ -7,6 +7,10 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from hubbub import Hub, Principal
+
 from .conftest import SqsHub
 from .helpers import arn, attributes, bodies, counts, receive, redrive, refused, wait_for
 
@@ -55,20 +59,29 @@ def test_a_long_poll_on_the_dead_letter_queue_is_woken(
     assert bodies(found) == ["x"]
 
 
+@pytest.mark.parametrize("other", [False, True])
 def test_messages_stay_when_the_dead_letter_queue_is_deleted(
-    sqs: "SQSClient", make_queue: Callable[..., str]
+    hub: SqsHub, sqs: "SQSClient", make_queue: Callable[..., str], other: bool
 ) -> None:
     target = make_queue()
-    policy = redrive(arn(sqs, target))
-    source = make_queue(RedrivePolicy=policy)
+    source = make_queue(RedrivePolicy=redrive(arn(sqs, target)))
+    policy = attributes(sqs, source)["RedrivePolicy"]
     sqs.send_message(QueueUrl=source, MessageBody="x")
-    sqs.delete_queue(QueueUrl=target)
+    if other:  # by another protocol
+        hub.served.run(_delete_queue, hub.served.hub, target.rpartition("/")[2])
+    else:
+        sqs.delete_queue(QueueUrl=target)
     for _ in range(3):
         assert len(receive(sqs, source, VisibilityTimeout=0)) == 1
     assert attributes(sqs, source)["RedrivePolicy"] == policy
     sqs.create_queue(QueueName=target.rpartition("/")[2])
     assert receive(sqs, source) == []
     assert bodies(receive(sqs, target)) == ["x"]
+
+
+async def _delete_queue(hub: Hub, name: str) -> None:
+    with hub.session(Principal("somebody"), protocol="test", client="test") as session:
+        await session.delete_queue(name)
 
 
 # Move tasks

@@ -138,6 +138,31 @@ def test_a_changed_delay_counts_for_what_waits(
 # Receipts
 
 
+def test_a_group_opens_when_one_of_its_messages_comes_back(sqs: "SQSClient", fifo: str) -> None:
+    for body in ("a1", "a2", "b1", "a3"):
+        send(sqs, fifo, body, body[0])
+    first, _ = receive(sqs, fifo, 2)
+    sqs.change_message_visibility(
+        QueueUrl=fifo, ReceiptHandle=first["ReceiptHandle"], VisibilityTimeout=0
+    )
+    assert bodies(receive(sqs, fifo)) == ["b1", "a1"]  # a2 is in flight, and a3 comes behind it
+
+
+def test_groups_take_turns(sqs: "SQSClient", fifo: str) -> None:
+    for body in ("a1", "b1", "b2", "c1", "a2"):
+        send(sqs, fifo, body, body[0])
+    assert bodies(receive(sqs, fifo, 3, VisibilityTimeout=0)) == ["a1", "a2", "b1"]
+    again = receive(sqs, fifo, VisibilityTimeout=0)
+    assert bodies(again) == ["c1", "a1", "a2", "b1", "b2"]
+
+
+def test_a_purge_forgets_the_duplicates(sqs: "SQSClient", fifo: str) -> None:
+    send(sqs, fifo, "a", MessageDeduplicationId="x")
+    sqs.purge_queue(QueueUrl=fifo)
+    send(sqs, fifo, "b", MessageDeduplicationId="x")
+    assert bodies(receive(sqs, fifo)) == ["b"]
+
+
 def test_an_expired_receipt_is_refused(hub: SqsHub, sqs: "SQSClient", fifo: str) -> None:
     send(sqs, fifo, "a")
     (first,) = receive(sqs, fifo, VisibilityTimeout=5)

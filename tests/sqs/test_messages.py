@@ -119,7 +119,7 @@ def test_only_the_attributes_asked_for(sqs: "SQSClient", queue: str) -> None:
     for names, expected in (
         (["All"], every),
         ([".*"], every),
-        (["*"], set()),
+        (["*"], every),
         (["Foo"], set()),
         (["Hello", "General"], {"Hello", "General"}),
         (["Foo", "Hello"], {"Hello"}),
@@ -133,6 +133,13 @@ def test_only_the_attributes_asked_for(sqs: "SQSClient", queue: str) -> None:
             assert "MD5OfMessageAttributes" not in found
         if names == ["Hello", "General"]:
             assert found["MD5OfMessageAttributes"] == "fca026605781cb4126a1e9044df24232"
+
+
+def test_names_of_attributes_may_have_any_letters(sqs: "SQSClient", queue: str) -> None:
+    given = {"attr.1øßä": text("x")}
+    sqs.send_message(QueueUrl=queue, MessageBody="x", MessageAttributes=given)
+    (found,) = receive(sqs, queue)
+    assert found["MessageAttributes"] == given
 
 
 @pytest.mark.parametrize(
@@ -307,17 +314,29 @@ def test_delete(sqs: "SQSClient", queue: str) -> None:
     assert counts(sqs, queue) == (0, 0, 0)
 
 
-def test_an_expired_receipt_deletes_while_nobody_has_received_since(
-    hub: SqsHub, sqs: "SQSClient", queue: str
-) -> None:
+def test_an_expired_receipt_deletes(hub: SqsHub, sqs: "SQSClient", queue: str) -> None:
     sqs.send_message(QueueUrl=queue, MessageBody="x")
-    (first,) = receive(sqs, queue, VisibilityTimeout=5)
+    (found,) = receive(sqs, queue, VisibilityTimeout=5)
     hub.jump(6)
-    (second,) = receive(sqs, queue, VisibilityTimeout=5)
-    sqs.delete_message(QueueUrl=queue, ReceiptHandle=first["ReceiptHandle"])
-    assert counts(sqs, queue) == (0, 1, 0)
+    sqs.delete_message(QueueUrl=queue, ReceiptHandle=found["ReceiptHandle"])
+    assert counts(sqs, queue) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_an_old_receipt_deletes(hub: SqsHub, sqs: "SQSClient", queue: str, held: bool) -> None:
+    sqs.send_message_batch(
+        QueueUrl=queue, Entries=[{"Id": n, "MessageBody": n} for n in ("a", "b")]
+    )
+    first = receive(sqs, queue, VisibilityTimeout=5)
     hub.jump(6)
-    sqs.delete_message(QueueUrl=queue, ReceiptHandle=second["ReceiptHandle"])
+    assert len(receive(sqs, queue, VisibilityTimeout=5)) == 2
+    if not held:
+        hub.jump(6)
+    a, b = (each["ReceiptHandle"] for each in first)
+    sqs.delete_message(QueueUrl=queue, ReceiptHandle=a)
+    entries: Any = [{"Id": "1", "ReceiptHandle": a}, {"Id": "2", "ReceiptHandle": b}]
+    done = sqs.delete_message_batch(QueueUrl=queue, Entries=entries)
+    assert [each["Id"] for each in done["Successful"]] == ["1", "2"]
     assert counts(sqs, queue) == (0, 0, 0)
 
 
@@ -386,16 +405,32 @@ def test_visibility_of_what_is_gone(hub: SqsHub, sqs: "SQSClient", queue: str) -
     (first,) = receive(sqs, queue, VisibilityTimeout=5)
     hub.jump(6)
     (second,) = receive(sqs, queue)
-    reason = "Reason: Message does not exist or is not available for visibility timeout change."
-    with refused("InvalidParameterValue", reason):
-        sqs.change_message_visibility(
-            QueueUrl=queue, ReceiptHandle=first["ReceiptHandle"], VisibilityTimeout=5
-        )
     sqs.delete_message(QueueUrl=queue, ReceiptHandle=second["ReceiptHandle"])
-    with refused("InvalidParameterValue", reason):
-        sqs.change_message_visibility(
-            QueueUrl=queue, ReceiptHandle=second["ReceiptHandle"], VisibilityTimeout=5
-        )
+    reason = "Reason: Message does not exist or is not available for visibility timeout change."
+    for each in (first, second):
+        with refused("InvalidParameterValue", reason):
+            sqs.change_message_visibility(
+                QueueUrl=queue, ReceiptHandle=each["ReceiptHandle"], VisibilityTimeout=5
+            )
+
+
+def test_visibility_by_an_old_receipt(hub: SqsHub, sqs: "SQSClient", queue: str) -> None:
+    sqs.send_message(QueueUrl=queue, MessageBody="x")
+    (first,) = receive(sqs, queue, VisibilityTimeout=5)
+    change: Any = {"QueueUrl": queue, "ReceiptHandle": first["ReceiptHandle"]}
+    hub.jump(6)
+    sqs.change_message_visibility(**change, VisibilityTimeout=100)  # nobody holds it: no effect
+    assert counts(sqs, queue) == (1, 0, 0)
+    receive(sqs, queue, VisibilityTimeout=5)
+    sqs.change_message_visibility(**change, VisibilityTimeout=100)
+    hub.jump(6)
+    assert counts(sqs, queue) == (0, 1, 0)
+    done = sqs.change_message_visibility_batch(
+        QueueUrl=queue,
+        Entries=[{"Id": "1", "ReceiptHandle": first["ReceiptHandle"], "VisibilityTimeout": 0}],
+    )
+    assert [each["Id"] for each in done["Successful"]] == ["1"]
+    assert counts(sqs, queue) == (1, 0, 0)
 
 
 def test_the_queue_says_the_visibility(

@@ -26,6 +26,7 @@ NUMBERS = st.integers(0, 2**64 - 1)
         ("https://eu-west-1.queue.amazonaws.com/123456789012/a", "123456789012", "eu-west-1", "a"),
         ("http://h/queue/us-gov-east-1/123456789012/a", "123456789012", "us-gov-east-1", "a"),
         ("http://h/orders", None, None, "orders"),
+        ("http://h/queue/orders", None, None, "orders"),
         ("http://app-sqs-1:4566/123456789012/a", "123456789012", None, "a"),
         ("http://h/123456789012/a%2Fb", "123456789012", None, "a/b"),
     ],

@@ -256,8 +256,9 @@ def test_queues_that_do_not_exist(hub: SqsHub, sqs: "SQSClient") -> None:
         sqs.delete_queue(QueueUrl=missing)
     with pytest.raises(sqs.exceptions.QueueDoesNotExist):
         sqs.purge_queue(QueueUrl=missing)
-    with refused("InvalidAddress", status=404):
-        sqs.purge_queue(QueueUrl=f"{hub.url}/")
+    for url in (f"{hub.url}/", "http://wherever", "http://x/1/2/3"):
+        with refused(code, text):
+            sqs.purge_queue(QueueUrl=url)
 
 
 def test_get_queue_url(sqs: "SQSClient", queue: str) -> None:
@@ -381,7 +382,8 @@ def test_tags(sqs: "SQSClient") -> None:
 
 
 def test_bad_tags(sqs: "SQSClient", queue: str) -> None:
-    with refused("InvalidParameterValue", "Too many tags"):
+    name = queue.rpartition("/")[2]
+    with refused("InvalidParameterValue", f"Too many tags added for queue {name}."):
         sqs.tag_queue(QueueUrl=queue, Tags={f"t{n}": "" for n in range(51)})
     with refused("InvalidParameterValue", "Tag keys"):
         sqs.tag_queue(QueueUrl=queue, Tags={"k" * 129: ""})
@@ -431,6 +433,8 @@ def test_permissions(sqs: "SQSClient", queue: str) -> None:
     assert second["Principal"] == {"AWS": "arn:aws:iam::111111111111:root"}
     assert second["Action"] == ["SQS:SendMessage", "SQS:DeleteMessage"]
     sqs.remove_permission(QueueUrl=queue, Label="both")
+    with refused("InvalidParameterValue", "Reason: can't find label on existing policy."):
+        sqs.remove_permission(QueueUrl=queue, Label="both")
     sqs.remove_permission(QueueUrl=queue, Label="one")
     assert "Policy" not in attributes(sqs, queue)
     with refused("InvalidParameterValue", "Reason: can't find label."):
@@ -441,6 +445,8 @@ def test_bad_permissions(sqs: "SQSClient", queue: str) -> None:
     good: Any = {"QueueUrl": queue, "Label": "l", "AWSAccountIds": ["1" * 12], "Actions": ["*"]}
     with refused("InvalidParameterValue", "Value SQS:Fly for parameter ActionName is invalid."):
         sqs.add_permission(**good | {"Actions": ["Fly"]})
+    with refused("InvalidParameterValue", "Only the queue owner is allowed to invoke this action."):
+        sqs.add_permission(**good | {"Actions": ["SendMessage", "RemovePermission"]})
     with refused("InvalidParameterValue", "PrincipalId"):
         sqs.add_permission(**good | {"AWSAccountIds": ["me"]})
     with refused("InvalidParameterValue", "Label"):
@@ -465,6 +471,7 @@ def test_bad_permissions(sqs: "SQSClient", queue: str) -> None:
         (redrive("arn:aws:sqs:us-east-1:000000000000:no"), "Dead letter target does not exist."),
         (redrive("arn:aws:sns:us-east-1:000000000000:no"), "Only SQS queues are valid"),
         (redrive("dummy"), "Invalid value for deadLetterTargetArn."),
+        (redrive("arn:aws:sqs:eu-west-1:000000000000:no"), "must be in the same region"),
         (
             '{"maxReceiveCount": 1, "deadLetterTargetArn": "a", "more": 1}',
             "Only following attributes are supported: [maxReceiveCount, deadLetterTargetArn].",
@@ -485,12 +492,13 @@ def test_redrive_policy_between_types(sqs: "SQSClient", queue: str, fifo: str) -
             )
 
 
-def test_redrive_policy_is_kept_as_given(
+def test_redrive_policy_is_told_in_one_form(
     sqs: "SQSClient", queue: str, make_queue: Callable[..., str]
 ) -> None:
-    policy = redrive(arn(sqs, queue), "3")
-    source = make_queue(RedrivePolicy=policy)
-    assert attributes(sqs, source)["RedrivePolicy"] == policy
+    source = make_queue(RedrivePolicy=redrive(arn(sqs, queue), "3"))
+    assert attributes(sqs, source)["RedrivePolicy"] == (
+        f'{{"deadLetterTargetArn":"{arn(sqs, queue)}","maxReceiveCount":3}}'
+    )
     name = source.rpartition("/")[2]
     again: Any = {"RedrivePolicy": redrive(arn(sqs, queue), 3)}
     assert sqs.create_queue(QueueName=name, Attributes=again)["QueueUrl"] == source

@@ -208,6 +208,55 @@ def test_unknown_actions(wire: Connection) -> None:
     assert find(xml(answer), "Error/Code") == ["InvalidAction"]
 
 
+@pytest.mark.parametrize("action", ["Fly", "CreateQueue", "ListQueues"])
+def test_actions_that_the_url_of_a_queue_does_not_have(
+    wire: Connection, queue: str, action: str
+) -> None:
+    answer = wire.query(action, queue.partition(wire.host)[2], "GET", QueueName="x")
+    assert answer.status == 400
+    assert find(xml(answer), "Error/Code") == ["InvalidAction"]
+    assert find(xml(answer), "Error/Message") == [
+        f"The action {action} is not valid for this endpoint."
+    ]
+
+
+def test_tags_as_the_java_sdk_sends_them(wire: Connection, sqs: "SQSClient", queue: str) -> None:
+    wire.query("TagQueue", QueueUrl=queue, **{"Tags.1.Key": "a", "Tags.1.Value": "b"})
+    assert sqs.list_queue_tags(QueueUrl=queue)["Tags"] == {"a": "b"}
+
+
+def test_an_address_that_is_no_queue_s_in_query(wire: Connection) -> None:
+    answer = wire.query("PurgeQueue", QueueUrl=f"http://{wire.host}/")
+    assert answer.status == 404
+    assert find(xml(answer), "Error/Code") == ["InvalidAddress"]
+
+
+def test_values_that_are_null(wire: Connection, sqs: "SQSClient", queue: str) -> None:
+    answer = wire.json("TagQueue", {"QueueUrl": queue, "Tags": {"a": "b", "c": None}})
+    assert answer.status == 400
+    assert answer.json == {
+        "__type": "com.amazon.coral.service#InvalidParameterValueException",
+        "message": "the parameter 'value' may not be null",
+    }
+    assert "Tags" not in sqs.list_queue_tags(QueueUrl=queue)
+
+
+def test_the_trace_of_a_request(wire: Connection, sqs: "SQSClient", queue: str) -> None:
+    trace = "Root=1-5759e988-bd862e3fe1be46a994272793"
+    params = {"QueueUrl": queue, "MessageBody": "a"}
+    sent = wire.json("SendMessage", params, **{"X-Amzn-Trace-Id": trace})
+    assert "MD5OfMessageSystemAttributes" not in sent.json
+    own = {"AWSTraceHeader": {"DataType": "String", "StringValue": "Root=own"}}
+    batch = [
+        {"Id": "1", "MessageBody": "b"},
+        {"Id": "2", "MessageBody": "c", "MessageSystemAttributes": own},
+    ]
+    params = {"QueueUrl": queue, "Entries": batch}  # type: ignore[dict-item]
+    wire.json("SendMessageBatch", params, **{"X-Amzn-Trace-Id": trace})
+    found = [each["Attributes"]["AWSTraceHeader"] for each in receive(sqs, queue)]
+    assert found == [trace, trace, "Root=own"]
+
+
 def test_unsigned_without_action(wire: Connection) -> None:
     wire.send("GET", "/")
     assert wire.read().status in {403, 404}

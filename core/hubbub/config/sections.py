@@ -345,6 +345,11 @@ class QueueSection(Section):
     dead_letter: AddressText | None = Field(
         default=None, description="Address for messages that are given up."
     )
+    dead_letter_rests: bool = Field(
+        default=False,
+        description="While the queue at `dead_letter` is missing, `max_receives` rests, and no "
+        "message is lost.",
+    )
     priorities: int = Field(default=0, ge=0, le=255, description="The highest priority.")
     fifo: bool = Field(default=False, description="Order per group, and deduplication.")
     fair: bool = Field(

@@ -49,8 +49,9 @@ class StoredRecord(msgspec.Struct, kw_only=True, gc=False):
 class Batch:
     """Changes that go into one transaction. What is undone before it is written leaves no trace.
 
-    Written in this order: dropped queues and streams, removed entries, new entries, touched
-    entries, and the rest, among which no order matters; the methods keep that order true.
+    Written in this order: dropped queues and streams, queues whose deduplication ids are forgotten,
+    removed entries, new entries, touched entries, and the rest, among which no order matters; the
+    methods keep that order true.
 
     `bytes` is about what the batch weighs; `last_id` and `last_token` are the highest message id
     and fencing token it has seen; `marks`, when set, are written as the marks of both.
@@ -63,6 +64,7 @@ class Batch:
         "documents",
         "dropped_queues",
         "dropped_streams",
+        "forgotten",
         "inserts",
         "last_id",
         "last_token",
@@ -85,6 +87,7 @@ class Batch:
         self.removes: dict[Entry, int] = {}
         self.touches: dict[Entry, int] = {}
         self.remembered: list[tuple[int, str, int, int]] = []
+        self.forgotten: set[int] = set()
         self.documents: dict[tuple[str, str, str], bytes | None] = {}
         self.appends: dict[tuple[int, int], list[tuple[StoredRecord, bytes]]] = {}
         self.trims: dict[tuple[int, int], int] = {}
@@ -98,6 +101,7 @@ class Batch:
             self.inserts
             or self.removes
             or self.remembered
+            or self.forgotten
             or self.documents
             or self.appends
             or self.trims
@@ -161,6 +165,11 @@ class Batch:
         self.bytes += ENTRY_COST + len(key)
         self.note(message)
 
+    def forget(self, queue: int) -> None:
+        """The deduplication ids of a queue are forgotten."""
+        self.remembered = [each for each in self.remembered if each[0] != queue]
+        self.forgotten.add(queue)
+
     def drop_queue(self, queue: int) -> None:
         """A queue is gone with all it held."""
         for entry in [each for each, number in self.inserts.items() if number == queue]:
@@ -210,6 +219,8 @@ class Batch:
             self.insert(queue, entry, newer.bodies[entry.id])
         for entry, queue in newer.touches.items():
             self.touch(queue, entry)
+        for queue in newer.forgotten:
+            self.forget(queue)
         for each in newer.remembered:
             self.remember(*each)
         for identity, value in newer.documents.items():

@@ -68,6 +68,8 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     * `max_receives`: the receive that would pass it dead-letters the message instead; or, if
       `gives_up_early`, the end of the lease that reached it does, with nobody asking.
     * `dead_letter`: address where rejected, expired, overflowing and undeliverable messages go.
+    * `dead_letter_rests`: `max_receives` rests while the queue at `dead_letter` is missing (SQS);
+      else the message would be lost (AMQP).
     * `priorities`: the highest priority told apart; 0 means arrival order alone.
     * `fifo`: order and one lease at a time per group; deduplication by id.
     * `fair`: in a queue that is not FIFO and has no priorities, a group with many messages in
@@ -95,6 +97,7 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     max_receives: int | None = None
     gives_up_early: bool = False
     dead_letter: str | None = None
+    dead_letter_rests: bool = False
     priorities: int = 0
     fifo: bool = False
     fair: bool = False
@@ -114,6 +117,15 @@ class QueueCounts(msgspec.Struct, frozen=True):
     bytes: int
     consumers: int
     oldest: int | None
+
+
+LeaseState = Literal["held", "stale", "expired", "visible", "gone"]
+"""What a receipt still means.
+
+"held": the lease holds. "stale": somebody else has received the message since. "expired": the
+lease's time is over and the message waits again. "visible": it was given back. "gone": the message
+is settled.
+"""
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -337,11 +349,15 @@ class Queue(ABC):
         """Give back all that an owner holds."""
 
     @abstractmethod
-    def lease_of(self, receipt: Receipt) -> Literal["held", "stale", "visible", "gone"]:
-        """What a receipt still means.
+    def lease_of(self, receipt: Receipt) -> LeaseState:
+        """What a receipt still means."""
 
-        "held": the lease holds. "stale": somebody else has received the message since. "visible":
-        the lease is over and the message waits again. "gone": it is settled.
+    @abstractmethod
+    def successor(self, receipt: Receipt) -> Receipt | None:
+        """The receipt of the latest lease of the message that a stale receipt is for.
+
+        For protocols in which any receipt of a message will do. None if the message is settled, or
+        a connection holds it: no one else's receipt ends that.
         """
 
     @abstractmethod
@@ -350,7 +366,10 @@ class Queue(ABC):
 
     @abstractmethod
     async def purge(self, *, leased: bool = False) -> tuple[int, Commit]:
-        """Drop what waits, delayed messages included, and what is `leased`. Returns how many."""
+        """Drop what waits, delayed messages included, and what is `leased`. Returns how many.
+
+        Deduplication ids are forgotten.
+        """
 
     @abstractmethod
     def counts(self) -> QueueCounts:
@@ -488,6 +507,8 @@ class Engine(ABC):
 
     dead_letter: DeadLetter
     """Set by the bus."""
+    lacks_dead_letter_queue: Callable[[Queue], bool]
+    """Set by the bus; tells whether a queue's dead-letter address is of a queue that is missing."""
     report: Callable[[Exception], None]
     """Set by the bus; told of exceptions in functions that plugins gave."""
     retired: Callable[[Queue], None]

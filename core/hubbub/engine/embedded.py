@@ -72,6 +72,7 @@ class EmbeddedEngine(Engine):
         self._last_id = 0
         self._last_token = 0
         self.retired = lambda queue: None
+        self.lacks_dead_letter_queue = lambda queue: False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -235,6 +236,10 @@ class EmbeddedEngine(Engine):
     def bury(self, queue: MemoryQueue, message: Message, receives: int, reason: str) -> None:
         """Hand a message that the queue gives up to its dead-letter address."""
         self.dead_letter(queue, message, receives, reason)
+
+    def keeps(self, queue: MemoryQueue) -> bool:
+        """Whether what was received too often stays, as the dead-letter queue is missing."""
+        return queue.settings.dead_letter_rests and self.lacks_dead_letter_queue(queue)
 
     def failed(self, error: Exception) -> None:
         """Report that a consumer's function raised."""

@@ -23,8 +23,8 @@ class Entry(msgspec.Struct, gc=False, eq=False):
 
     `id` is the message's and gives its place in the queue. `message` is None while the message is
     paged out to the store. `token` is the fencing token of the last lease; `receives` counts
-    leases; `visible_at` is when a delay or a timed lease ends. `stored` says that the journal has
-    been told of it. All times in milliseconds since the epoch.
+    leases; `visible_at` is when a delay or a timed lease ends, or the last lease ended by itself.
+    `stored` says that the journal has been told of it. All times in milliseconds since the epoch.
     """
 
     id: int

@@ -90,6 +90,10 @@ class Journal(ABC):
         """Remember a deduplication id until a time in ms since the epoch."""
 
     @abstractmethod
+    def forget(self, queue: int) -> None:
+        """Forget the deduplication ids of a queue."""
+
+    @abstractmethod
     def drop_queue(self, queue: int) -> None:
         """A queue is gone with its entries and its deduplication memory."""
 
@@ -211,6 +215,9 @@ class MemoryJournal(Journal):
         pass
 
     def remember(self, queue: int, key: str, message: int, until: int) -> None:
+        pass
+
+    def forget(self, queue: int) -> None:
         pass
 
     def drop_queue(self, queue: int) -> None:

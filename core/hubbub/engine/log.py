@@ -24,6 +24,7 @@ class Changes(msgspec.Struct, array_like=True, gc=False):
     queue, message id. `remembered`: queue, key, message id, until. `documents`: namespace, realm,
     key, value or None where it is forgotten. `appends`: stream, shard, sequence, arrived, size,
     partition key, explicit hash key, encoded message. `trims`: stream, shard, first sequence kept.
+    `forgotten`: queues whose deduplication ids are forgotten, before any is `remembered`.
 
     A later version may add fields at the end, with defaults.
     """
@@ -39,6 +40,7 @@ class Changes(msgspec.Struct, array_like=True, gc=False):
     appends: list[tuple[int, int, int, int, int, str, bytes | None, bytes]]
     trims: list[tuple[int, int, int]]
     marks: tuple[int, int] | None
+    forgotten: list[int] = []
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -74,6 +76,7 @@ def encode(batch: Batch) -> bytes:
             ],
             [(*place, before) for place, before in batch.trims.items()],
             batch.marks,
+            list(batch.forgotten),
         )
     )
 
@@ -112,6 +115,8 @@ class _Total:
             batch.insert(queue, entry, changes.bodies[number])
         for queue, number, terms in changes.touches:
             self._touch(queue, number, terms)
+        for queue in changes.forgotten:
+            batch.forget(queue)
         for each in changes.remembered:
             batch.remember(*each)
         for *identity, value in changes.documents:

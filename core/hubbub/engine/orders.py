@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush, merge
 from itertools import chain
+from math import inf
 
 from .entry import Entry, State
 
@@ -173,74 +174,117 @@ class PriorityOrder(Order):
         return chain.from_iterable(reversed(self._lanes))
 
 
-class Group:
-    """One FIFO group: its waiting entries, and how many of them somebody holds."""
+class FifoGroup:
+    """One FIFO group: its waiting entries, and those of them that somebody holds."""
 
-    __slots__ = ("batch", "held", "lane", "listed", "name")
+    __slots__ = ("_held", "_lowest", "batch", "lane", "listed", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.lane = Lane()
-        self.held = 0
         self.batch: object = None
-        """The receive that holds the group: it may take further entries of it."""
+        """The receive that took the latest entry: it may take those that follow."""
         self.listed = False
-        """Whether the group stands in the list of open groups."""
+        """Whether the group stands in the line of open groups."""
+        self._held: set[int] = set()
+        self._lowest: list[int] = []
+        """A heap of what was held; what is held no more is thrown out when it comes up."""
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody holds an entry of it."""
+        return bool(self._held)
+
+    def hold(self, entry: Entry) -> None:
+        """Note that somebody holds an entry."""
+        self._held.add(entry.id)
+        heappush(self._lowest, entry.id)
+
+    def free(self, entry: Entry) -> None:
+        """Note that nobody holds an entry any more."""
+        self._held.discard(entry.id)
+        if not self._held:
+            self._lowest.clear()
+            self.batch = None
+
+    @property
+    def first_held(self) -> float:
+        """The lowest id of those held; infinity if none is."""
+        lowest = self._lowest
+        while lowest and lowest[0] not in self._held:
+            heappop(lowest)
+        return lowest[0] if lowest else inf
+
+    def head(self) -> Entry | None:
+        """The next entry, if it may be given: not while one before it is held."""
+        head = self.lane.head()
+        return None if head is None or self.first_held < head.id else head
 
 
 class GroupOrder(Order):
-    """FIFO groups: in order inside a group, which is closed while somebody holds an entry of it."""
+    """FIFO groups: in order inside a group; a group that opens stands at the end of their line.
+
+    A receive takes as many entries of one group as it may, then goes on to the next. A group is
+    closed behind the first entry that is held: what comes back is given again before what follows
+    it, though a later entry may still be held by whoever received both (as in SQS).
+    """
 
     def __init__(self) -> None:
-        self._groups: dict[str, Group] = {}
-        self._open: list[tuple[int, str]] = []
-        self._current: Group | None = None
+        self._groups: dict[str, FifoGroup] = {}
+        self._line: deque[FifoGroup] = deque()
+        self._current: FifoGroup | None = None
+        self._bound = inf
+        """Where the batch that takes of the current group stops: at what others hold of it."""
 
     def put(self, entry: Entry) -> None:
         """Add an entry that is ready."""
         group = self._group(entry)
         group.lane.put(entry)
-        self._list(group)
+        self._open(group)
 
     def hold(self, entry: Entry) -> None:
         """Close the group of an entry that is leased already."""
-        self._group(entry).held += 1
+        self._group(entry).hold(entry)
 
-    def _group(self, entry: Entry) -> Group:
+    def _group(self, entry: Entry) -> FifoGroup:
         name = entry.group or ""
         group = self._groups.get(name)
         if group is None:
-            group = self._groups[name] = Group(name)
+            group = self._groups[name] = FifoGroup(name)
         return group
 
-    def _list(self, group: Group) -> None:
-        if group.listed or group.held:
+    def _open(self, group: FifoGroup) -> None:
+        """Put a group in the line if it has an entry to give; forget it if it has none at all."""
+        if group.listed:
             return
-        head = group.lane.head()
-        if head is not None:
+        if group.head() is not None:
             group.listed = True
-            heappush(self._open, (head.id, group.name))
-        else:
+            self._line.append(group)
+        elif not group.held and group.lane.head() is None:
             del self._groups[group.name]
 
     def take(self, batch: object) -> Entry | None:
-        """Remove the next entry: of the group that this batch took last, else of the oldest."""
+        """Remove the next entry: of the group that this batch took last, else of the next one."""
         current = self._current
-        if current is not None and current.batch is batch and (entry := current.lane.take()):
-            current.held += 1
-            return entry
-        while self._open:
-            _, name = heappop(self._open)
-            group = self._groups[name]
+        if current is not None and current.batch is batch:
+            head = current.lane.head()
+            if head is not None and head.id < self._bound:
+                current.lane.take()
+                current.hold(head)
+                return head
+        while self._line:
+            group = self._line.popleft()
             group.listed = False
-            entry = group.lane.take()
-            if entry is None:
-                del self._groups[name]
+            head = group.head()
+            if head is None:
+                self._open(group)
                 continue
-            group.held = 1
-            group.batch = batch
             self._current = group
-            return entry
+            self._bound = group.first_held
+            group.lane.take()
+            group.hold(head)
+            group.batch = batch
+            return head
         return None
 
     def take_first(self) -> Entry | None:
@@ -253,12 +297,10 @@ class GroupOrder(Order):
         return _first(group.lane for group in self._groups.values())
 
     def freed(self, entry: Entry) -> None:
-        """Open the group again when nothing of it is held."""
+        """Open the group again, unless an entry before its next one is still held."""
         group = self._groups[entry.group or ""]
-        group.held -= 1
-        if not group.held:
-            group.batch = None
-            self._list(group)
+        group.free(entry)
+        self._open(group)
 
     def compact(self) -> None:
         """Forget entries that left by another way."""
@@ -270,6 +312,17 @@ class GroupOrder(Order):
     def __iter__(self) -> Iterator[Entry]:
         lanes = [((each.id, each) for each in group.lane) for group in self._groups.values()]
         return (entry for _, entry in merge(*lanes, key=lambda pair: pair[0]))
+
+
+class Group:
+    """One group of a fair queue: its waiting entries, and how many of them somebody holds."""
+
+    __slots__ = ("held", "lane", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.lane = Lane()
+        self.held = 0
 
 
 class FairOrder(Order):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from heapq import heapify, heappop, heappush
 from math import inf
-from typing import Literal, Protocol
+from typing import Protocol
 
 import trio
 
@@ -25,6 +25,7 @@ from .contract import (
     Consumption,
     Delivery,
     Enqueued,
+    LeaseState,
     Outcome,
     Queue,
     QueueCounts,
@@ -64,6 +65,10 @@ class Host(Protocol):
 
     def bury(self, queue: "MemoryQueue", message: Message, receives: int, reason: str) -> None:
         """Hand a message that the queue gives up to its dead-letter address."""
+        ...
+
+    def keeps(self, queue: "MemoryQueue") -> bool:
+        """Whether what was received too often stays, as the dead-letter queue is missing."""
         ...
 
     def configured(self, queue: "MemoryQueue") -> None:
@@ -422,7 +427,11 @@ class MemoryQueue(Queue):
                 break
             self._visible -= 1
             self._visible_bytes -= entry.size
-            if max_receives is not None and entry.receives >= max_receives:
+            if (
+                max_receives is not None
+                and entry.receives >= max_receives
+                and not self._host.keeps(self)
+            ):
                 entry.state = LEASED
                 self._in_flight += 1
                 self._end_lease(entry)
@@ -595,14 +604,25 @@ class MemoryQueue(Queue):
                 self._end_lease(entry)
                 self._return(entry)
 
-    def lease_of(self, receipt: Receipt) -> Literal["held", "stale", "visible", "gone"]:
+    def lease_of(self, receipt: Receipt) -> LeaseState:
         """Return what a receipt still means."""
         entry = self.entries.get(receipt.message)
         if entry is None:
             return "gone"
         if receipt.token < entry.token:
             return "stale"
-        return "held" if entry.state is LEASED else "visible"
+        if entry.state is LEASED:
+            return "held"
+        return "expired" if entry.visible_at else "visible"
+
+    def successor(self, receipt: Receipt) -> Receipt | None:
+        """Return the receipt of the latest lease of a stale receipt's message, if it has an end."""
+        entry = self.entries.get(receipt.message)
+        if entry is None or receipt.token > entry.token:
+            return None
+        if entry.state is LEASED and not entry.visible_at:
+            return None
+        return Receipt(self.number, entry.id, entry.token)
 
     def _end_lease(self, entry: Entry) -> None:
         """The entry is nobody's now: neither waiting nor leased until its next step."""
@@ -623,18 +643,22 @@ class MemoryQueue(Queue):
             for window in consumer.terms.windows:
                 window.give_back()
 
-    def _return(self, entry: Entry) -> None:
-        """Put an entry back at its place, unless it came back once too often."""
+    def _return(self, entry: Entry, expired_at: int = 0) -> None:
+        """Put an entry back at its place, unless it came back once too often.
+
+        `expired_at`: when its lease ended by itself.
+        """
         settings = self.settings
         if (
             settings.gives_up_early
             and settings.max_receives is not None
             and entry.receives >= settings.max_receives
+            and not self._host.keeps(self)
         ):
             self._give_up(entry, "delivery_limit")
             return
         entry.state = READY
-        entry.visible_at = 0
+        entry.visible_at = expired_at
         self._visible += 1
         self._visible_bytes += entry.size
         self._order.put(entry)
@@ -701,7 +725,7 @@ class MemoryQueue(Queue):
             _, token, entry = heappop(self._deadlines)
             if entry.state is LEASED and entry.token == token and 0 < entry.visible_at <= now:
                 self._end_lease(entry)
-                self._return(entry)
+                self._return(entry, entry.visible_at)
                 if entry.stored and entry.state is READY:
                     host.journal.touch(self.number, entry)
         self.dispatch()
@@ -779,6 +803,9 @@ class MemoryQueue(Queue):
     async def purge(self, *, leased: bool = False) -> tuple[int, Commit]:
         """Drop what waits, delayed messages included, and what is `leased`."""
         self._check()
+        if self._dedup:
+            self._dedup.clear()
+            self._host.journal.forget(self.number)
         dropped = [each for each in self.entries.values() if leased or each.state is not LEASED]
         with self._one_dispatch():
             for entry in dropped:

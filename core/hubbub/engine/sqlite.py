@@ -230,6 +230,10 @@ class SqliteJournal(Journal):
             self._stir()
         self._filling.remember(queue, key, message, until)
 
+    def forget(self, queue: int) -> None:
+        self._stir()
+        self._filling.forget(queue)
+
     def drop_queue(self, queue: int) -> None:
         self._stir()
         self._filling.drop_queue(queue)

@@ -275,6 +275,8 @@ class Store:
         if batch.dropped_streams:
             gone = [(stream,) for stream in batch.dropped_streams]
             self._db.executemany("DELETE FROM record WHERE stream = ?", gone)
+        if batch.forgotten:
+            self._forget(batch.forgotten)
         if batch.removes:
             self._remove(batch.removes)
         if batch.inserts:
@@ -349,6 +351,7 @@ class Store:
             rows = self._db.execute("SELECT queue, count(*) FROM entry GROUP BY queue")
             self._counts = Counter(dict(rows.fetchall()))
         gone = _json(list(queues))
+        self._forget(queues)
         if any(self._counts.pop(queue, 0) for queue in queues):
             self._db.execute(
                 """DELETE FROM message WHERE id IN (
@@ -360,8 +363,12 @@ class Store:
             self._db.execute(
                 "DELETE FROM entry WHERE queue IN (SELECT value FROM json_each(?))", (gone,)
             )
+
+    def _forget(self, queues: Iterable[int]) -> None:
+        """Delete the deduplication ids of some queues."""
         self._db.execute(
-            "DELETE FROM dedup WHERE queue IN (SELECT value FROM json_each(?))", (gone,)
+            "DELETE FROM dedup WHERE queue IN (SELECT value FROM json_each(?))",
+            (_json(list(queues)),),
         )
 
     def _keep_documents(self, documents: dict[tuple[str, str, str], bytes | None]) -> None:

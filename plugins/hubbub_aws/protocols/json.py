@@ -47,7 +47,9 @@ class JsonCodec(Codec):
         self.content_type = f"application/x-amz-json-{version}"
         self._query_compatible = query_compatible
         self._qualified = qualified
-        self._parsers = ParserCompiler({"blob": parse_blob, "timestamp": parse_json_timestamp})
+        self._parsers = ParserCompiler(
+            {"blob": parse_blob, "timestamp": parse_json_timestamp}, dense=query_compatible
+        )
         self._serializers = SerializerCompiler(
             {
                 "float": _json_number,

@@ -165,8 +165,16 @@ class _FormParsers:
             # An empty list comes under the name of the member, whatever its entries are called.
             empty_name = member.location_name or member_name
             is_list = member.type == "list" and empty_name != wire_name
+            # The AWS SDK for Java calls a map by the name of the member (TagQueue's "Tags").
+            is_map = member.type == "map" and member_name != wire_name
             fields.append(
-                (wire_name, member_name, self.compile(member), empty_name if is_list else None)
+                (
+                    wire_name,
+                    member_name,
+                    self.compile(member),
+                    empty_name if is_list else None,
+                    is_map,
+                )
             )
 
         def parse(node: Node) -> dict[str, Any]:
@@ -174,8 +182,10 @@ class _FormParsers:
                 raise malformed("Expected null")
             result = {}
             get = node.get
-            for wire_name, member_name, parse_member, empty_name in fields:
+            for wire_name, member_name, parse_member, empty_name, is_map in fields:
                 item = get(wire_name)
+                if item is None and is_map:
+                    item = get(member_name)
                 if item is not None:
                     result[member_name] = parse_member(item)
                 elif empty_name is not None and get(empty_name) == "":
@@ -457,6 +467,12 @@ class BareCodec(Codec):
 def invalid_action(action: str, version: str | None) -> AwsError:
     """An action the service does not have, in the framework's words."""
     message = f"Could not find operation {action} for version {version or 'NO_VERSION_SPECIFIED'}"
+    return AwsError("UnknownOperationException", query_message=message)
+
+
+def misplaced_action(action: str) -> AwsError:
+    """An action that the URL of a resource does not have."""
+    message = f"The action {action} is not valid for this endpoint."
     return AwsError("UnknownOperationException", query_message=message)
 
 

@@ -96,9 +96,13 @@ def _document(value: Any) -> Any:
 
 
 class ParserCompiler:
-    """Compiles shapes to parsers. ``leaves`` maps a simple type to the parser of its values."""
+    """Compiles shapes to parsers. ``leaves`` maps a simple type to the parser of its values.
 
-    def __init__(self, leaves: Mapping[str, Convert]) -> None:
+    Entries of maps without a value are left out, or refused if `dense`.
+    """
+
+    def __init__(self, leaves: Mapping[str, Convert], *, dense: bool = False) -> None:
+        self._dense = dense
         self._leaves: dict[str, Convert] = {
             "boolean": parse_boolean,
             "character": parse_string,
@@ -156,10 +160,15 @@ class ParserCompiler:
     def _map(self, shape: Shape) -> Convert:
         parse_key = self.compile(shape.key)
         parse_value = self.compile(shape.value)
+        dense = self._dense
 
         def parse(value: Any) -> dict[str, Any]:
             if type(value) is not dict:
                 raise malformed(_LIST_START if type(value) is list else "Expected map or null")
+            if dense and None in value.values():
+                raise AwsError(
+                    "InvalidParameterValueException", "the parameter 'value' may not be null"
+                )
             return {
                 parse_key(key): parse_value(item) for key, item in value.items() if item is not None
             }
