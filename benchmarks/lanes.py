@@ -268,6 +268,43 @@ LANES = (
     _rate(
         "mqtt1-paced", "MQTT QoS 1 at 1000 messages/s", "mqtt", compare="p99_ms", qos=1, rate=1000
     ),
+    _rate("amqp-transient", "AMQP, transient: no confirms, no acknowledgements", "amqp"),
+    _rate(
+        "amqp-durable",
+        "AMQP, durable: confirms, acknowledgements",
+        "amqp",
+        reliable=1,
+        window=2000,
+        unacked=500,
+    ),
+    _rate("stomp", "STOMP, ack:auto", "stomp"),
+    _rate(
+        "stomp-client",
+        "STOMP, receipts and ack:client-individual",
+        "stomp",
+        reliable=1,
+        window=500,
+    ),
+    _rate(
+        "amqp-transient-paced",
+        "AMQP, transient, at 1000 messages/s",
+        "amqp",
+        compare="p99_ms",
+        rate=1000,
+    ),
+    _rate(
+        "amqp-durable-paced",
+        "AMQP, durable, at 1000 messages/s",
+        "amqp",
+        compare="p99_ms",
+        reliable=1,
+        rate=1000,
+        window=60_000,
+        unacked=30_000,
+    ),
+    _rate(
+        "stomp-paced", "STOMP, ack:auto, at 1000 messages/s", "stomp", compare="p99_ms", rate=1000
+    ),
     Lane(
         "mqtt-idle",
         "Idle MQTT connections",

@@ -17,8 +17,9 @@ struct options {
   int size;                /* bytes of a body, at least 32 */
   int connections;         /* AWS and idle loads */
   int subscribers, qos;    /* MQTT load */
+  int reliable;            /* AMQP, STOMP loads: confirms, and acknowledgements */
   int window;              /* messages between publisher and subscribers at most */
-  int unacked;             /* QoS 1: messages without PUBACK at most */
+  int unacked;             /* messages that the server has not confirmed at most */
   double rate;             /* messages a second; 0: as fast as the window allows */
   int batch;               /* SQS load: messages in a request */
   int raw;                 /* SNS load: whether queues get messages without envelope */
@@ -76,7 +77,7 @@ struct connection {
   int fd, state, pending, number;
   bool writing, closed;
   Buffer in, out;
-  uint64_t sequence;  /* MQTT subscriber: number of the next message */
+  uint64_t sequence;  /* receiver of messages: number of the next one */
   uint64_t requested; /* HTTP: when the request was sent */
   void (*on_bytes)(Connection *);
   void (*on_end)(Connection *); /* the server closed */
@@ -89,6 +90,19 @@ void connection_watch(Connection *c);   /* from here on non-blocking, served by 
 void connection_flush(Connection *c);   /* send what the socket takes, the rest when it is ready */
 void poll_connections(uint64_t wait_ns);
 extern uint64_t received_at; /* when the bytes being parsed were read */
+
+/* ---- messages from a publisher to receivers (traffic.c) ---- */
+extern struct traffic {
+  uint64_t sent, acked, delivered, lost, out_of_order, malformed;
+  int receivers;
+  bool confirmed; /* whether the server acknowledges what is sent: count it in `acked` */
+  void (*publish)(Connection *publisher, uint64_t time); /* append one message to `out` */
+} traffic;
+void body_fill(uint8_t *body, uint64_t time); /* write the first 32 bytes of a body */
+void body_received(Connection *c, const uint8_t *body, size_t length);
+/* Serve a connection that is set up: `on_bytes` takes whole packets out of `in`. */
+void traffic_watch(Connection *c, void (*on_bytes)(Connection *));
+void traffic_run(Connection *publisher); /* warm up, measure, drain, and print the result */
 
 /* ---- HTTP/1.x client side (http.c) ---- */
 typedef struct {
@@ -136,6 +150,8 @@ void sqs_delete(Buffer *out, const char *url, bool one);
 void sqs_check_batch(const Response *response);
 
 /* ---- the loads: each prints its marks and one JSON line ---- */
+void load_amqp(void);
+void load_stomp(void);
 void load_mqtt(void);
 void load_mqtt_idle(void);
 void load_sqs(void);

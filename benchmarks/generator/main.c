@@ -1,6 +1,6 @@
 /* The load generator of the benchmarks: one thread, epoll, raw sockets, nothing but libc.
  *
- *   bench LOAD --port N [--option value]...       LOAD: mqtt, mqtt-idle, sqs,
+ *   bench LOAD --port N [--option value]...       LOAD: mqtt, mqtt-idle, amqp, stomp, sqs,
  *                                               sqs-receive, sns, kinesis
  *
  * Prints `{"mark": "NAME"}` where a phase begins and waits for a line on stdin, so that whoever
@@ -103,6 +103,7 @@ static void parse_option(const char *name, const char *value) {
   OPTION("qos", qos, atoi)
   OPTION("window", window, atoi)
   OPTION("unacked", unacked, atoi)
+  OPTION("reliable", reliable, atoi)
   OPTION("rate", rate, atof)
   OPTION("batch", batch, atoi)
   OPTION("raw", raw, atoi)
@@ -118,6 +119,7 @@ int main(int argc, char **argv) {
   for (int i = 2; i < argc; i += 2) parse_option(argv[i], argv[i + 1]);
   if (!options.port) die("--port is needed");
   if (options.size < 32) die("--size must be at least 32");
+  if (options.unacked < 1 || options.unacked > 60000) die("--unacked must be from 1 to 60000");
   if (options.qos < 0 || options.qos > 1) die("--qos must be 0 or 1");
   if (options.batch < 1 || options.batch > 10) die("--batch must be from 1 to 10");
   if (options.connections < 1 || options.subscribers < 1) die("at least one connection");
@@ -130,6 +132,8 @@ int main(int argc, char **argv) {
   setrlimit(RLIMIT_NOFILE, &files);
 
   const struct { const char *name; void (*run)(void); } loads[] = {
+      {"amqp", load_amqp},
+      {"stomp", load_stomp},
       {"mqtt", load_mqtt},
       {"mqtt-idle", load_mqtt_idle},
       {"sqs", load_sqs},

@@ -1,35 +1,12 @@
-/* MQTT 3.1.1: one publisher to any number of subscribers on one topic; and idle connections.
- *
- * A body is 16 hex digits of time (ns), 16 of a sequence number, and filler.
- */
+/* MQTT 3.1.1: one publisher to any number of subscribers on one topic; and idle connections. */
 #include "bench.h"
-#include <time.h>
 #include <unistd.h>
 
 enum { CONNACK = 2, PUBLISH = 3, PUBACK = 4, SUBACK = 9, PINGRESP = 13 };
 
 #define KEEP_ALIVE_S 600
-#define MAX_QUEUED_BYTES 262144 /* the publisher's own send buffer */
-#define COALESCE_NS 200000
-#define STALL_NS 1000000000ull
-#define DRAIN_NS 10000000000ull
-#define SILENCE_NS 2000000000ull
-
-static Connection *publisher, **subscribers;
-static uint64_t sent, acked, delivered, lost, out_of_order, malformed;
-static bool measuring, broken;
 static Buffer packet; /* the PUBLISH to send, but for packet id, time and sequence number */
 static size_t packet_id_at, body_at;
-
-static void hex16(uint8_t *out, uint64_t v) {
-  for (int i = 15; i >= 0; i--, v >>= 4) out[i] = "0123456789abcdef"[v & 15];
-}
-
-static uint64_t unhex16(const uint8_t *text) {
-  uint64_t v = 0;
-  for (int i = 0; i < 16; i++) v = v << 4 | (text[i] <= '9' ? text[i] - '0' : text[i] - 'a' + 10);
-  return v;
-}
 
 static unsigned read16(const uint8_t *bytes) { return bytes[0] << 8 | bytes[1]; }
 
@@ -95,24 +72,12 @@ static Connection *connect_client(const char *role, int number) {
   return c;
 }
 
-static void on_publish(Connection *c, const uint8_t *body, size_t length) {
-  delivered++;
-  if (length != (size_t)options.size) {
-    malformed++;
-    return;
-  }
-  uint64_t then = unhex16(body), sequence = unhex16(body + 16);
-  if (sequence != c->sequence) out_of_order++;
-  c->sequence = sequence + 1;
-  if (measuring) latency_add(received_at > then ? received_at - then : 0);
-}
-
 static void on_bytes(Connection *c) {
   size_t length, head;
   const uint8_t *p;
   while ((head = read_head(p = buffer_bytes(&c->in), buffer_length(&c->in), &length))) {
     int type = p[0] >> 4;
-    if (type == PUBACK) acked++;
+    if (type == PUBACK) traffic.acked++;
     if (type == PUBLISH) {
       size_t body = head + 2 + read16(p + head);
       if ((p[0] >> 1) & 3) {
@@ -120,39 +85,27 @@ static void on_bytes(Connection *c) {
         buffer_add(&c->out, puback, sizeof puback);
         body += 2;
       }
-      on_publish(c, p + body, head + length - body);
+      body_received(c, p + body, head + length - body);
     }
     c->in.start += head + length;
   }
 }
 
-static void on_end(Connection *c) {
-  c->closed = broken = true;
-  close(c->fd);
-}
-
-static void watch(Connection *c) {
-  c->on_bytes = on_bytes;
-  c->on_end = on_end;
-  connection_watch(c);
-}
-
-static void set_up(void) {
+static Connection *set_up(void) {
   char topic[64];
   snprintf(topic, sizeof topic, "bench/%d", (int)getpid());
-  subscribers = calloc(options.subscribers, sizeof *subscribers);
   for (int i = 0; i < options.subscribers; i++) {
-    Connection *c = subscribers[i] = connect_client("subscriber", i);
+    Connection *c = connect_client("subscriber", i);
     add_head(&c->out, 0x82, 2 + 2 + strlen(topic) + 1);
     add16(&c->out, 1);
     add_text(&c->out, topic);
     buffer_byte(&c->out, options.qos);
     connection_send(c);
     await(c, SUBACK);
-    watch(c);
+    traffic_watch(c, on_bytes);
   }
-  publisher = connect_client("publisher", 0);
-  watch(publisher);
+  Connection *publisher = connect_client("publisher", 0);
+  traffic_watch(publisher, on_bytes);
   add_head(&packet, 0x30 | options.qos << 1,
            2 + strlen(topic) + (options.qos ? 2 : 0) + options.size);
   add_text(&packet, topic);
@@ -160,104 +113,25 @@ static void set_up(void) {
   if (options.qos) add16(&packet, 0);
   body_at = buffer_length(&packet);
   for (int i = 0; i < options.size; i++) buffer_byte(&packet, 'x');
+  return publisher;
 }
 
-static void publish(uint64_t time) {
+static void publish(Connection *publisher, uint64_t time) {
   uint8_t *bytes = buffer_bytes(&packet);
   if (options.qos) {
-    unsigned id = sent % 65535 + 1;
+    unsigned id = traffic.sent % 65535 + 1;
     bytes[packet_id_at] = id >> 8;
     bytes[packet_id_at + 1] = id;
   }
-  hex16(bytes + body_at, time);
-  hex16(bytes + body_at + 16, sent);
+  body_fill(bytes + body_at, time);
   buffer_add(&publisher->out, bytes, buffer_length(&packet));
-  sent++;
-}
-
-/* How many messages may be sent now, by the windows. */
-static int64_t room(void) {
-  int64_t receivers = options.subscribers;
-  int64_t waiting = (int64_t)(sent * receivers) - (int64_t)(delivered + lost);
-  if (waiting < 0) waiting = 0; /* what counted as lost came late */
-  int64_t free = options.window - (waiting + receivers - 1) / receivers;
-  int64_t unacked = options.qos ? (int64_t)(sent - acked) : 0;
-  return unacked > options.unacked - free ? options.unacked - unacked : free;
-}
-
-/* As fast as the windows allow. We look at the sockets at most every COALESCE_NS, so that we read
-   and write many messages with one system call and leave the cores to the server. */
-static void publish_saturated(void) {
-  uint64_t now = now_ns();
-  for (int64_t n = room(); n > 0; n--) publish(now);
-  if (buffer_length(&publisher->out)) connection_flush(publisher);
-  const struct timespec pause = {.tv_nsec = COALESCE_NS};
-  nanosleep(&pause, NULL);
-  poll_connections(50000000);
-}
-
-/* At a rate. A message carries the time it was due: a late one doesn't hide the delay. */
-static void publish_paced(uint64_t began) {
-  uint64_t step = 1e9 / options.rate, now = now_ns();
-  while (began + sent * step <= now && room() > 0) publish(began + sent * step);
-  if (buffer_length(&publisher->out)) connection_flush(publisher);
-  uint64_t due = began + sent * step, wait = due > now ? due - now : 0;
-  poll_connections(wait < 50000000 ? wait : 50000000);
-}
-
-/* Wait for what was sent but not received; a silence ends it. */
-static void drain(void) {
-  uint64_t began = now_ns(), moved = began, last = delivered + acked;
-  while ((delivered < sent * options.subscribers || (options.qos && acked < sent)) && !broken) {
-    poll_connections(50000000);
-    uint64_t now = now_ns();
-    if (delivered + acked != last) {
-      last = delivered + acked;
-      moved = now;
-    }
-    if (now - moved > SILENCE_NS || now - began > DRAIN_NS) break;
-  }
 }
 
 void load_mqtt(void) {
-  set_up();
-  uint64_t now = now_ns(), began = now, moved = now, last = 0, start = 0, first = 0;
-  uint64_t end = now + (uint64_t)(options.warm * 1e9);
-  for (;; now = now_ns()) {
-    if (broken) die("the server closed a connection after %lu messages", delivered);
-    if (now >= end) {
-      if (measuring) break;
-      mark("begin");
-      measuring = true;
-      start = now_ns();
-      end = start + (uint64_t)(options.seconds * 1e9);
-      first = delivered;
-    }
-    if (delivered + acked != last) {
-      last = delivered + acked;
-      moved = now;
-    }
-    uint64_t expected = sent * options.subscribers;
-    if (now - moved > STALL_NS && expected > delivered + lost) {
-      fprintf(stderr, "bench: nothing came for a second, %lu messages count as lost\n",
-              expected - delivered - lost);
-      lost = expected - delivered;
-      moved = now;
-    }
-    if (buffer_length(&publisher->out) >= MAX_QUEUED_BYTES) poll_connections(50000000);
-    else if (options.rate > 0) publish_paced(began);
-    else publish_saturated();
-  }
-  double seconds = (now_ns() - start) / 1e9;
-  mark("end");
-  measuring = false;
-  uint64_t messages = delivered - first;
-  drain();
-  printf("{\"messages\": %lu, \"seconds\": %.3f, \"p50_ms\": %.3f, \"p99_ms\": %.3f, "
-         "\"missing\": %ld, \"out_of_order\": %lu, \"unacked\": %lu, \"errors\": %lu}\n",
-         messages, seconds, latency_ms(.5), latency_ms(.99),
-         (long)(sent * options.subscribers) - (long)delivered, out_of_order,
-         options.qos ? sent - acked : 0, malformed);
+  traffic.receivers = options.subscribers;
+  traffic.confirmed = options.qos;
+  traffic.publish = publish;
+  traffic_run(set_up());
 }
 
 void load_mqtt_idle(void) {

@@ -53,6 +53,8 @@ class Broker:
             transaction_frames=settings.max_transaction_frames,
             transaction_bytes=settings.max_transaction_bytes,
         )
+        self.guest = settings.guest and all(user.name != "guest" for user in hub.config.users)
+        """Whether `guest` is nobody in particular."""
         self.connections: set[Connection] = set()
         self.now = hub.clock.now
         """The wall clock, in milliseconds since the epoch."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from hubbub import (
+    DEFAULT_REALM,
     Anonymous,
     BusyError,
     ClientCertificate,
@@ -167,7 +168,8 @@ class Connection:
 
     def _credentials(self, connect: ev.Connect) -> Credentials:
         peer, protocol = self._transport.peer, PROTOCOLS[self._machine.version]
-        if connect.login is not None:
+        guest = self._broker.guest and (connect.login, connect.passcode) == ("guest", "guest")
+        if connect.login is not None and not guest:
             return Password(connect.login, (connect.passcode or "").encode(), peer, protocol)
         names = _certificate_names(self._transport)
         if names:
@@ -270,7 +272,7 @@ class Connection:
             await self._bus.ready()
         except (StompError, HubbubError) as problem:
             await self._confirm_all()
-            error = error_of(problem, receipt)
+            error = error_of(problem, receipt, self._bus.realm)
             self._refuse(error, self._machine.error(error))
 
     async def _obey(
@@ -330,7 +332,7 @@ class Connection:
                     outgoing = head.note or await self._outgoing(head)
                     await self._prepare(outgoing, head)
                 except (StompError, HubbubError) as error:
-                    refused = error_of(error, frame.receipt)
+                    refused = error_of(error, frame.receipt, bus.realm)
                     break
                 known = head
             messages.append(outgoing.message(frame.body, now))
@@ -342,7 +344,8 @@ class Connection:
             publication = bus.publish(messages)
             if publication.refused:
                 first = min(publication.refused)
-                refused = error_of(publication.refused[first], frames[first].receipt)
+                why = publication.refused[first]
+                refused = error_of(why, frames[first].receipt, bus.realm)
                 receipts = [each.receipt for each in frames[:first] if each.receipt]
             if receipts and confirm:
                 self._confirm(receipts, publication.commit)
@@ -417,13 +420,14 @@ def _outcome_of(event: ev.Settle) -> Outcome:
     return Outcome.RELEASE if event.requeue else Outcome.REJECT
 
 
-def error_of(error: Exception, receipt: str = "") -> StompError:
+def error_of(error: Exception, receipt: str = "", realm: str = DEFAULT_REALM) -> StompError:
     """Say a problem in RabbitMQ's words, where it has some."""
     if isinstance(error, StompError):
         error.receipt = error.receipt or receipt
         return error
     if isinstance(error, NotFoundError):
-        text = f"NOT_FOUND - no {error.kind} '{error.name}'"
+        vhost = "/" if realm == DEFAULT_REALM else realm
+        text = f"NOT_FOUND - no {error.kind} '{error.name}' in vhost '{vhost}'"
         return StompError("not_found", f"{text}\n", receipt)
     if isinstance(error, DeniedError):
         text = f"ACCESS_REFUSED - {error.action} '{error.resource}' refused"

@@ -121,6 +121,8 @@ def parse_destination(text: str) -> Destination:
     Raises:
         StompError: it is none.
     """
+    if not text:
+        raise StompError("Invalid destination", "Destination cannot be blank\n")
     kind, slash, rest = text.removeprefix("/").partition("/")
     if not slash and not text.startswith("/"):
         return Destination(text, Place.QUEUE, check_queue(_name(text, text, "queue")))

@@ -14,7 +14,7 @@ import msgspec
 
 from hubbub import AddressError, HeaderValue, Message, Wire
 
-from .destinations import parse_destination, spell
+from .destinations import ROOT_EXCHANGE, parse_destination, spell
 from .encode import encode_headers, encode_message_tail
 from .errors import StompError
 from .frames import Version, unescape
@@ -228,7 +228,11 @@ def _death_headers(message: Message) -> list[tuple[str, str]]:
          "destination": spell(each.address)}
         for each in message.deaths
     ]  # fmt: skip
+    exchange = ""
+    if not first.address.startswith(("$queue/", "$stream/")):
+        exchange = first.scope or ROOT_EXCHANGE
     return [
+        ("x-first-death-exchange", exchange),
         ("x-first-death-queue", first.queue),
         ("x-first-death-reason", first.reason),
         ("x-death", msgspec.json.encode(deaths).decode()),

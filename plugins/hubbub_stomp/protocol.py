@@ -303,7 +303,7 @@ class ServerConnection:
         else:
             raise StompError(
                 "Missing destination or id",
-                "UNSUBSCRIBE must include 'destination' or 'id' header\n",
+                "UNSUBSCRIBE must include a 'destination' or 'id' header\n",
             )
         subscription = self._subscriptions.get(name)
         if subscription is None:

@@ -46,6 +46,11 @@ class StompSettings(Section):
     websocket: StompWebSocket | None = Field(
         default=None, description="STOMP over WebSocket; default: nowhere."
     )
+    guest: bool = Field(
+        default=True,
+        description="The user `guest` with the password `guest`, unless it is configured as a "
+        "user, counts as a client without credentials: clients use it when they are told nothing.",
+    )
     connect_timeout: Duration = Field(
         default=10.0, gt=0, description="Time in which a client must have sent its CONNECT."
     )

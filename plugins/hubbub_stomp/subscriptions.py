@@ -238,7 +238,9 @@ class Subscriptions:
         self, subscription: Subscription, source: Source, name: str, headers: Mapping[str, str]
     ) -> None:
         settled = subscription.ack is AckMode.AUTO
-        limit = _AT_ONCE if settled else prefetch(headers, self._broker.settings.max_unacknowledged)
+        limit = prefetch(headers, self._broker.settings.max_unacknowledged)
+        if settled:
+            limit = _AT_ONCE
         self._held.add(name)
         source.consumption = self._bus.consume(
             name,

@@ -91,6 +91,11 @@ def test_refused(new_client: NewClient, data: bytes, answer: bytes) -> None:
     assert client.rest() == answer
 
 
+def test_guest_is_nobody_in_particular(new_client: NewClient) -> None:
+    assert new_client().connect(login="guest", passcode="guest").command == "CONNECTED"
+    assert new_client().connect(login="guest", passcode="other").command == "ERROR"
+
+
 @pytest.mark.parametrize("host", ["/", "", "localhost", "127.0.0.1", "::1", "default", "other"])
 def test_hosts(new_client: NewClient, host: str) -> None:
     assert new_client().connect(host=host).command == "CONNECTED"
@@ -293,7 +298,9 @@ def test_unacknowledged_messages_outlive_unsubscribe(
 
 def test_existing_queues_alone(client: Client, other: Client, name: str) -> None:
     client.send("SUBSCRIBE", destination=f"/amq/queue/{name}", id="1")
-    assert client.rest() == error(b"not_found", b"NOT_FOUND - no queue '%s'\n" % name.encode())
+    assert client.rest() == error(
+        b"not_found", b"NOT_FOUND - no queue '%s' in vhost '/'\n" % name.encode()
+    )
     other.confirmed("SEND", b"x", destination=f"/queue/{name}")
     other.send("SUBSCRIBE", destination=f"/amq/queue/{name}", id="1")
     assert other.expect("MESSAGE").body == b"x"
