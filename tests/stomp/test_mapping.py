@@ -66,7 +66,7 @@ def test_patterns(text: str, pattern: str) -> None:
 
 @pytest.mark.parametrize("text", ["/nope/a", "/", "", "/queue/", "/topic/", "/exchange/", "nope/x"])
 def test_no_destination(text: str) -> None:
-    with pytest.raises(StompError, match="not a valid|cannot be blank"):
+    with pytest.raises(StompError, match=r"not a valid|cannot be blank"):
         parse_destination(text)
 
 
