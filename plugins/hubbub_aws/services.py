@@ -49,9 +49,10 @@ class Service:
     ``query`` brings back the names of a Query protocol that the model has dropped.
     ``error_namespace`` is put before error names in ``__type`` (``com.amazonaws.sqs``); without it
     they are bare. ``errors`` corrects the model's errors. ``cbor`` adds ``x-amz-cbor-1.1``, which
-    models do not declare. ``crc32`` adds ``x-amz-crc32`` to JSON answers. ``hosts`` are further
-    labels of host names that mean this service. ``resource_path`` is the path of the URL of one
-    resource, where in Query ``root_actions``, which are for no resource, are not to be had.
+    models do not declare. ``classes``: errors of types name the classes of AWS's framework, as
+    Kinesis does. ``crc32`` adds ``x-amz-crc32`` to JSON answers. ``hosts`` are further labels of
+    host names that mean this service. ``resource_path`` is the path of the URL of one resource,
+    where in Query ``root_actions``, which are for no resource, are not to be had.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Service:
         error_namespace: str = "",
         errors: Mapping[str, ErrorTraits] | None = None,
         cbor: bool = False,
+        classes: bool = False,
         crc32: bool = False,
         request_id_header: str = "x-amzn-RequestId",
         hosts: Collection[str] = (),
@@ -79,6 +81,7 @@ class Service:
         self._root_actions = frozenset(root_actions)
         self._query = query
         self._qualified = bool(error_namespace)
+        self._classes = classes
         self._query_model: ServiceModel | None = None
         self._codecs: dict[ProtocolName, Codec] = {}
         self._bindings: dict[tuple[ProtocolName, str], Binding] = {}
@@ -135,7 +138,12 @@ class Service:
         if protocol is ProtocolName.RPC_CBOR:
             return RpcCborCodec(query_compatible=compatible)
         version = protocol.removeprefix("json-")
-        return JsonCodec(version, query_compatible=compatible, qualified=self._qualified)
+        return JsonCodec(
+            version,
+            query_compatible=compatible,
+            qualified=self._qualified,
+            classes=self._classes,
+        )
 
     def answer(
         self, protocol: ProtocolName, binding: Binding, result: Params, request_id: str

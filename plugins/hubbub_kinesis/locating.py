@@ -191,24 +191,27 @@ def no_such_consumer(stream: Located, name: str) -> AwsError:
     )
 
 
-def find_shard(stream: Located, given: str) -> ShardInfo:
-    """Find a shard that is to be changed. Raises `AwsError`."""
+def find_shards(stream: Located, *given: str) -> list[ShardInfo]:
+    """Find shards that are to be changed. Raises `AwsError`."""
+    shards = {shard.id: shard for shard in stream.info.shards()}
+    numbers = [read_shard(each, stream.name, stream.account) for each in given]
+    for number in numbers:
+        if number not in shards:
+            raise no_such_shard(shard_name(number), stream.name, stream.account)
+    return [shards[number] for number in numbers]
+
+
+def read_shard(given: str, name: str, account: str) -> int:
+    """Read a shard id in a request for a stream. Raises `AwsError`."""
     try:
-        number = parse_shard(given)
+        return parse_shard(given)
     except ValueError:
-        raise no_such_shard(given, stream.name, stream.account) from None
-    found = next((shard for shard in stream.info.shards() if shard.id == number), None)
-    if found is None:
-        raise no_such_shard(shard_name(number), stream.name, stream.account)
-    return found
+        raise no_such_shard(given, name, account) from None
 
 
 def find_readable_shard(stream: Located, given: str) -> ShardInfo:
     """Find a shard that is to be read. Raises `AwsError`."""
-    try:
-        number = parse_shard(given)
-    except ValueError:
-        raise no_such_shard(given, stream.name, stream.account) from None
+    number = read_shard(given, stream.name, stream.account)
     found = next((shard for shard in stream.info.shards() if shard.id == number), None)
     if found is None:
         raise shard_does_not_exist(shard_name(number), stream.name, stream.account)

@@ -22,7 +22,6 @@ from hubbub_kinesis.delivering import ChannelState
 from hubbub_kinesis.describing import describe_shard, describe_stream, describe_summary
 from hubbub_kinesis.errors import (
     in_use,
-    invalid,
     invalid_argument,
     limit_exceeded,
     not_active,
@@ -141,8 +140,7 @@ class Managing:
                 )
             shards = ON_DEMAND_SHARDS
         else:
-            if shards is None:
-                raise invalid("shardCount", "null", "Member must not be null")
+            assert shards is not None  # the validators ask for it
             if warm is not None:
                 raise invalid_argument(
                     "WarmThroughputMiBps can only be specified for a stream in On-Demand mode."

@@ -16,7 +16,7 @@ from hubbub_kinesis.errors import (
     shard_does_not_exist,
 )
 from hubbub_kinesis.iterators import LIFETIME, ShardIterator
-from hubbub_kinesis.locating import Located, Locator, find_readable_shard
+from hubbub_kinesis.locating import Located, Locator, find_readable_shard, read_shard
 from hubbub_kinesis.positions import Start
 from hubbub_kinesis.sequences import record_number, shard_name, stream_base
 from hubbub_kinesis.throttling import Throttle
@@ -56,13 +56,24 @@ class Reading:
 
     async def get_shard_iterator(self, context: Context, params: Params) -> Params:
         """Return an iterator, which is good for five minutes."""
-        stream = self._locate.usable(context, params)
+        stream = self._of_shard(context, params)
         shard = find_readable_shard(stream, params["ShardId"])
         now = self._now()
         position = Start.of_iterator(params).find(stream, shard, now)
         if params.get("DryRun"):
             raise dry_run()
         return {"ShardIterator": _iterator(stream, position, now)}
+
+    def _of_shard(self, context: Context, params: Params) -> Located:
+        """Find the stream of a shard; where it is missing, AWS misses the shard."""
+        try:
+            return self._locate.usable(context, params)
+        except AwsError as error:
+            name = params.get("StreamName")
+            if error.code != "ResourceNotFoundException" or name is None:
+                raise
+            number = read_shard(params["ShardId"], name, context.account)
+            raise shard_does_not_exist(shard_name(number), name, context.account) from None
 
     async def get_records(self, context: Context, params: Params) -> Params:
         """Read from an iterator on; say where to read on, and how far behind the reader is."""

@@ -107,7 +107,9 @@ class Kinesis:
 
     def service(self) -> AwsService:
         """Return the service at the AWS endpoint."""
-        return AwsService(Service(self._model, cbor=True), self._operations, _client_line)
+        return AwsService(
+            Service(self._model, cbor=True, classes=True), self._operations, _client_line
+        )
 
 
 def _client_line(url: str) -> str:

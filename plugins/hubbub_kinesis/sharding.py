@@ -9,7 +9,7 @@ from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params
 from hubbub_kinesis.describing import describe_shard
 from hubbub_kinesis.errors import in_use, invalid_argument, limit_exceeded, shard_limit
-from hubbub_kinesis.locating import Located, Locator, check_created, find_shard
+from hubbub_kinesis.locating import Located, Locator, check_created, find_shards
 from hubbub_kinesis.managing import STREAM_SHARD_LIMIT, Census
 from hubbub_kinesis.pages import Token, page
 from hubbub_kinesis.scaling import Split, plan
@@ -82,7 +82,7 @@ class Sharding:
     async def split_shard(self, context: Context, params: Params) -> Params:
         """Split a shard in two."""
         stream = self._locate.stream(context, params)
-        shard = find_shard(stream, params["ShardToSplit"])
+        [shard] = find_shards(stream, params["ShardToSplit"])
         self._locate.check_active(stream)
         _check_provisioned(stream)
         at = int(params["NewStartingHashKey"])
@@ -107,8 +107,7 @@ class Sharding:
     async def merge_shards(self, context: Context, params: Params) -> Params:
         """Merge two adjacent shards."""
         stream = self._locate.stream(context, params)
-        first = find_shard(stream, params["ShardToMerge"])
-        second = find_shard(stream, params["AdjacentShardToMerge"])
+        first, second = find_shards(stream, params["ShardToMerge"], params["AdjacentShardToMerge"])
         self._locate.check_active(stream)
         _check_provisioned(stream)
         low, high = sorted((first, second), key=lambda shard: shard.starting_hash_key)

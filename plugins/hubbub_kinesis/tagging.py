@@ -6,7 +6,7 @@ from hubbub_aws import Context, OperationFunction
 from hubbub_aws.protocols import Params
 from hubbub_kinesis.locating import Locator
 from hubbub_kinesis.resources import Resource, Resources
-from hubbub_kinesis.tags import MAX_TAGS, check_tags
+from hubbub_kinesis.tags import MAX_TAGS, check_keys, check_tags
 
 
 class Tagging:
@@ -73,6 +73,7 @@ async def _add(resource: Resource, added: Mapping[str, str]) -> Params:
 
 
 async def _remove(resource: Resource, keys: list[str]) -> Params:
+    check_keys(resource.name, resource.account, keys)
     for key in keys:
         resource.owner.tags.pop(key, None)
     await resource.keep().wait()

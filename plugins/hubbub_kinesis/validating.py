@@ -12,8 +12,13 @@ from hubbub_aws.models import ServiceModel
 from hubbub_aws.protocols import Params
 from hubbub_aws.shapes import ShapeGraph
 from hubbub_aws.validation import Validate, compile_validator
+from hubbub_kinesis.state import PROVISIONED
 
 _KEYED = ("PutRecordInput", "PutRecordsRequestEntry")
+_ITERATOR_TYPES = (
+    "AFTER_SEQUENCE_NUMBER", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON",
+)  # fmt: skip
+"""In the order that AWS lists them in, which is not its model's."""
 
 
 class Validators:
@@ -24,19 +29,27 @@ class Validators:
         traits: dict[str, Mapping[str, Any]] = {
             name: model.shapes[name].traits for name in model.shapes
         }
+        for name, each in traits.items():
+            pattern = each.get("pattern", "")
+            if pattern.startswith("^(") and pattern.endswith(")$"):  # AWS tells it without
+                traits[name] = {**each, "pattern": pattern[2:-2]}
+        traits["ShardIteratorType"] = {**traits["ShardIteratorType"], "enum": _ITERATOR_TYPES}
+        self._shapes = ShapeGraph(dict(traits))
         for name in _KEYED:
             required = ["PartitionKey", *traits[name].get("required", ())]
             traits[name] = {**traits[name], "required": required}
+        required = ["ShardCount", *traits["CreateStreamInput"].get("required", ())]
+        traits["CreateStreamInput"] = {**traits["CreateStreamInput"], "required": required}
         self._keyed = ShapeGraph(traits)
 
     def plain(self, operation: str) -> Validate:
         """Return the check of an action's parameters, as the model has it."""
         shape = self._model.operation(operation).input
         assert shape is not None
-        return compile_validator(shape)
+        return compile_validator(self._shapes[shape.name])
 
     def keyed(self, operation: str) -> Validate:
-        """Return the check that asks for partition keys, too."""
+        """Return the check that asks for partition keys, too, and for a number of shards."""
         shape = self._model.operation(operation).input
         assert shape is not None
         return compile_validator(self._keyed[shape.name])
@@ -51,9 +64,20 @@ class Validators:
 
     def _guarded(self, name: str, carry_out: OperationFunction) -> OperationFunction:
         validate = self.plain(name)
+        if name == "CreateStream":
+            validate = self._creation()
 
         async def guarded(context: Context, params: Params) -> Params:
             validate(params)
             return await carry_out(context, params)
 
         return guarded
+
+    def _creation(self) -> Validate:
+        plain, provisioned = self.plain("CreateStream"), self.keyed("CreateStream")
+
+        def validate(params: Mapping[str, Any]) -> None:
+            mode = (params.get("StreamModeDetails") or {}).get("StreamMode", PROVISIONED)
+            (provisioned if mode == PROVISIONED else plain)(params)
+
+        return validate

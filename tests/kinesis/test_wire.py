@@ -7,7 +7,7 @@ from typing import Any
 import cbor2
 import pytest
 
-from .conftest import KinesisHub
+from .conftest import ACCOUNT, KinesisHub
 
 CBOR = "application/x-amz-cbor-1.1"
 
@@ -106,7 +106,36 @@ PATTERN = (
             {"StreamName": "ä", "Records": [{"Data": "", "PartitionKey": "k"}]},
             [f"Value 'ä' at 'streamName' {PATTERN}"],
         ),
-        ("CreateStream", {}, [f"Value null at 'streamName' {NULL}"]),
+        (
+            "CreateStream",
+            {},
+            [f"Value null at 'streamName' {NULL}", f"Value null at 'shardCount' {NULL}"],
+        ),
+        (
+            "CreateStream",
+            {"StreamModeDetails": {"StreamMode": "ON_DEMAND"}},
+            [f"Value null at 'streamName' {NULL}"],
+        ),
+        (
+            "GetRecords",
+            {"ShardIterator": "x", "Limit": 2**31},
+            [
+                (
+                    f"Value '{2**31 - 1}' at 'limit' failed to satisfy constraint: Member must "
+                    "have value less than or equal to 10000"
+                )
+            ],
+        ),
+        (
+            "PutRecord",
+            {"StreamName": "s", "PartitionKey": "p", "Data": "", "ExplicitHashKey": "a"},
+            [
+                (
+                    "Value 'a' at 'explicitHashKey' failed to satisfy constraint: Member must satisfy "
+                    r"regular expression pattern: 0|([1-9]\d{0,38})"
+                )
+            ],
+        ),
         ("CreateStream", {"StreamName": "s"}, [f"Value null at 'shardCount' {NULL}"]),
         (
             "CreateStream",
@@ -131,11 +160,78 @@ def test_validation_errors(hub: KinesisHub, action: str, params: Any, problems: 
     assert sorted(error["message"].removeprefix(count).split("; ")) == sorted(problems)
 
 
-def test_a_value_of_the_wrong_type(hub: KinesisHub) -> None:
-    assert refuse(hub, "DescribeStream", {"StreamName": 5}) == {
-        "__type": "SerializationException",
-        "Message": "NUMBER_VALUE can not be converted to a String",
-    }
+NUMBER = "class com.amazon.coral.value.json.numbers.TruncatingBigNumber"
+
+
+@pytest.mark.parametrize(
+    ("action", "params", "message"),
+    [
+        ("DescribeStream", {"StreamName": 5}, f"{NUMBER} can not be converted to an String"),
+        (
+            "DescribeStream",
+            {"StreamName": True},
+            "class java.lang.Boolean can not be converted to an String",
+        ),
+        (
+            "DescribeStream",
+            {"Limit": "1"},
+            "class java.lang.String can not be converted to an Integer",
+        ),
+        ("PutRecord", {"Data": 1}, f"{NUMBER} can not be converted to a Blob"),
+        (
+            "GetShardIterator",
+            {"Timestamp": True},
+            "class java.lang.Boolean can not be converted to milliseconds since epoch",
+        ),
+        (
+            "DeleteStream",
+            {"EnforceConsumerDeletion": "maybe"},
+            "'MAYBE' can not be converted to an Boolean",
+        ),
+        (
+            "DescribeStream",
+            {"StreamName": {}},
+            "Start of structure or map found where not expected.",
+        ),
+        ("DescribeStream", {"StreamName": []}, "Start of list found where not expected"),
+        ("AddTagsToStream", {"Tags": 1}, "Expected map or null"),
+        ("RemoveTagsFromStream", {"TagKeys": 1}, "Expected list or null"),
+        (
+            "PutRecord",
+            {"Data": "A"},
+            (
+                "'A' can not be converted to a Blob: Base64 encoded length is expected a multiple of 4 "
+                "bytes but found: 1"
+            ),
+        ),
+        (
+            "PutRecord",
+            {"Data": "!AAA"},
+            "'!AAA' can not be converted to a Blob: Invalid Base64 character: '!'",
+        ),
+    ],
+)
+def test_a_value_of_the_wrong_type(hub: KinesisHub, action: str, params: Any, message: str) -> None:
+    error = refuse(hub, action, params)
+    assert error == {"__type": "SerializationException", "Message": message}
+
+
+def test_a_shard_of_no_stream(hub: KinesisHub) -> None:
+    error = refuse(
+        hub,
+        "GetShardIterator",
+        {"StreamName": "nope", "ShardId": "shardId-7", "ShardIteratorType": "LATEST"},
+    )
+    assert error["__type"] == "ResourceNotFoundException"
+    assert error["message"] == (
+        f"Shard shardId-000000000007 in stream nope under account {ACCOUNT} does not exist"
+    )
+
+
+def test_tags_to_remove_are_checked(hub: KinesisHub, kinesis: Any, stream: str) -> None:
+    for key in ("a;", "%"):
+        error = refuse(hub, "RemoveTagsFromStream", {"StreamName": stream, "TagKeys": [key]})
+        assert error["__type"] == "InvalidArgumentException"
 
 
 def test_an_unknown_action(hub: KinesisHub) -> None:

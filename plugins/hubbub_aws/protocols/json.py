@@ -7,6 +7,7 @@ way, which knows AWS's conversions and the words of its errors.
 import base64
 import binascii
 import math
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, TypedDict
 
@@ -24,13 +25,17 @@ from hubbub_aws.protocols.base import (
 )
 from hubbub_aws.protocols.tree import (
     INTEGER_BOUNDS,
+    Convert,
     ParserCompiler,
     SerializerCompiler,
+    WrongTypeError,
+    integer_parser,
     type_error,
 )
 from hubbub_aws.shapes import Shape
 from hubbub_aws.timestamps import format_iso_8601, format_rfc_822, in_range, parse_timestamp
 
+_NO_BASE64 = re.compile(r"[^a-zA-Z0-9+/=]|=[^=]")
 _DECODE_ERRORS = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
@@ -38,18 +43,27 @@ class JsonCodec(Codec):
     """AWS JSON of one version (``1.0`` or ``1.1``).
 
     ``query_compatible``: errors carry ``x-amzn-query-error``. ``qualified``: ``__type`` has the
-    namespace of the error before its name, as SQS sends it and Kinesis does not.
+    namespace of the error before its name, as SQS sends it and Kinesis does not. ``classes``:
+    errors of types name classes, and integers saturate, as in Kinesis.
     """
 
     def __init__(
-        self, version: str, *, query_compatible: bool = False, qualified: bool = False
+        self,
+        version: str,
+        *,
+        query_compatible: bool = False,
+        qualified: bool = False,
+        classes: bool = False,
     ) -> None:
         self.content_type = f"application/x-amz-json-{version}"
         self._query_compatible = query_compatible
         self._qualified = qualified
-        self._parsers = ParserCompiler(
-            {"blob": parse_blob, "timestamp": parse_json_timestamp}, dense=query_compatible
-        )
+        self._classes = classes
+        leaves: dict[str, Convert] = {"blob": parse_blob, "timestamp": parse_json_timestamp}
+        if classes:
+            for kind in INTEGER_BOUNDS:
+                leaves[kind] = integer_parser(kind, saturates=True)
+        self._parsers = ParserCompiler(leaves, dense=query_compatible)
         self._serializers = SerializerCompiler(
             {
                 "float": _json_number,
@@ -71,6 +85,8 @@ class JsonCodec(Codec):
             try:
                 document = msgspec.json.decode(body)
                 params: Params = convert(document)
+            except WrongTypeError as error:
+                raise (error.in_classes() if self._classes else error) from None
             except _DECODE_ERRORS:
                 raise malformed() from None
             return params
@@ -142,14 +158,16 @@ def parse_blob(value: Any) -> bytes:
     try:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as problem:
-        raise _blob_error(value, problem) from None
+        raise _blob_error(value, str(problem)) from None
 
 
-def _blob_error(value: str, problem: Exception) -> AwsError:
+def _blob_error(value: str, reason: str) -> AwsError:
     shown = value if len(value) <= 64 else value[:64] + "…"
-    reason = str(problem)
+    strange = _NO_BASE64.search(value)
     if len(value) % 4:
         reason = f"Base64 encoded length is expected a multiple of 4 bytes but found: {len(value)}"
+    elif strange is not None:
+        reason = f"Invalid Base64 character: '{strange[0][0]}'"
     return malformed(f"'{shown}' can not be converted to a Blob: {reason}")
 
 

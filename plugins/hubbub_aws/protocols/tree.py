@@ -36,17 +36,52 @@ _LIST_START = "Start of list found where not expected"
 INTEGER_BOUNDS = {"integer": 2**31, "long": 2**63}
 
 
+_CLASSES: Mapping[type, str] = {
+    bool: "class java.lang.Boolean",
+    str: "class java.lang.String",
+    int: "class com.amazon.coral.value.json.numbers.TruncatingBigNumber",
+    float: "class com.amazon.coral.value.json.numbers.TruncatingBigNumber",
+}
+_CLASS_TITLES = {
+    **_TITLES,
+    "boolean": "an Boolean",
+    "string": "an String",
+    "timestamp": "milliseconds since epoch",
+}
+
+
+class WrongTypeError(AwsError):
+    """A value of another type than its shape's (`expected`, such as ``integer``)."""
+
+    def __init__(self, value: object, expected: str) -> None:
+        if isinstance(value, dict):
+            message = _STRUCTURE_START
+        elif isinstance(value, list):
+            message = _LIST_START
+        else:
+            if isinstance(value, bool):
+                token = "TRUE_VALUE" if value else "FALSE_VALUE"
+            else:
+                token = _TOKENS.get(type(value), "VALUE")
+            message = f"{token} can not be converted to {_TITLES[expected]}"
+        super().__init__("SerializationException", message)
+        self.value = value
+        self.expected = expected
+
+    def in_classes(self) -> AwsError:
+        """The same in the words of services that name the classes of their framework."""
+        found = type(self.value)
+        if found not in _CLASSES:
+            return self
+        name = _CLASSES[found]
+        if self.expected == "boolean" and isinstance(self.value, str):
+            name = f"'{self.value.upper()}'"
+        return malformed(f"{name} can not be converted to {_CLASS_TITLES[self.expected]}")
+
+
 def type_error(value: object, expected: str) -> AwsError:
     """A value of another type than its shape's (`expected`, such as ``integer``)."""
-    if isinstance(value, dict):
-        return malformed(_STRUCTURE_START)
-    if isinstance(value, list):
-        return malformed(_LIST_START)
-    if isinstance(value, bool):
-        token = "TRUE_VALUE" if value else "FALSE_VALUE"
-    else:
-        token = _TOKENS.get(type(value), "VALUE")
-    return malformed(f"{token} can not be converted to {_TITLES[expected]}")
+    return WrongTypeError(value, expected)
 
 
 def parse_string(value: Any) -> str:
@@ -63,8 +98,11 @@ def parse_boolean(value: Any) -> bool:
     return value
 
 
-def integer_parser(kind: str) -> Convert:
-    """A parser of ``integer`` or ``long``; a fraction is cut off, as AWS does."""
+def integer_parser(kind: str, *, saturates: bool = False) -> Convert:
+    """A parser of ``integer`` or ``long``; a fraction is cut off, as AWS does.
+
+    `saturates`: what is out of range becomes the nearest number in it.
+    """
     bound = INTEGER_BOUNDS[kind]
 
     def parse(value: Any) -> int:
@@ -72,6 +110,8 @@ def integer_parser(kind: str) -> Convert:
             value = int(value)
         elif type(value) is not int:
             raise type_error(value, kind)
+        if saturates:
+            value = max(-bound, min(value, bound - 1))
         if not -bound <= value < bound:
             raise malformed(f"Numeric value ({value}) out of range of {kind}")
         return int(value)
