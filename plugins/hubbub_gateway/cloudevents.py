@@ -18,10 +18,11 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
+from msgspec import Meta
 
 from hubbub import HeaderValue, Message
 
@@ -39,6 +40,21 @@ _VALUE_SAFE: Final = "".join(
     chr(code) for code in range(0x21, 0x7F) if not chr(code).isalnum() and chr(code) not in '"%'
 )
 """Printable ASCII but space, quote and percent (HTTP protocol binding, 3.1.3.2)."""
+
+
+class Event(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A CloudEvent in the JSON format, for the document; extension attributes may be added."""
+
+    id: Annotated[str, Meta(min_length=1)]
+    source: Annotated[str, Meta(min_length=1)]
+    specversion: Literal["1.0"]
+    type: Annotated[str, Meta(min_length=1)]
+    datacontenttype: str | None = None
+    dataschema: str | None = None
+    subject: str | None = None
+    time: Annotated[str, Meta(extra_json_schema={"format": "date-time"})] | None = None
+    data: Any = None
+    data_base64: Annotated[str, Meta(extra_json_schema={"format": "byte"})] | None = None
 
 
 class EventError(ValueError):

@@ -7,8 +7,9 @@ from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
+MAX_SECONDS: Final = 10**9
 _NUMBER: Final = r"\d{1,12}(?:\.\d{1,6})?"
-_PATTERN: Final = re.compile(rf"({_NUMBER})\s*(ms|s|m|h|d)?", re.ASCII)
+_PATTERN: Final = re.compile(rf"({_NUMBER}) ?(ms|s|m|h|d)?", re.ASCII)
 _MILLISECONDS: Final = {
     "ms": 1,
     None: 1000,
@@ -19,25 +20,31 @@ _MILLISECONDS: Final = {
 }
 
 Duration: TypeAlias = (
-    Annotated[float, msgspec.Meta(ge=0, le=1e9)]
-    | Annotated[str, msgspec.Meta(pattern=rf"^{_NUMBER}\s*(ms|s|m|h|d)?$")]
+    Annotated[float, msgspec.Meta(ge=0, le=MAX_SECONDS)]
+    | Annotated[str, msgspec.Meta(pattern=rf"^{_NUMBER} ?(ms|s|m|h|d)?$")]
 )
 """Seconds as a number, or text such as "500ms", "10s", "5m", "1h" or "7d"."""
+
+
+class DurationError(ValueError):
+    """It is no duration; the text says why."""
 
 
 def milliseconds(value: float | str) -> int:
     """Return a duration in milliseconds.
 
     Raises:
-        ValueError: it is none.
+        DurationError
     """
     if isinstance(value, str):
-        match = _PATTERN.fullmatch(value.strip())
+        match = _PATTERN.fullmatch(value)
         if match is None:
-            raise ValueError(
+            raise DurationError(
                 f"{value[:40]!r} is no duration: write seconds, or text such as '500ms' or '10s'"
             )
-        return round(float(match[1]) * _MILLISECONDS[match[2]])
-    if not 0 <= value <= 1e9:
-        raise ValueError(f"{value} is no duration: it must be from 0 to 1000000000 seconds")
-    return round(value * 1000)
+        found = float(match[1]) * _MILLISECONDS[match[2]]
+    else:
+        found = value * 1000
+    if not 0 <= found <= MAX_SECONDS * 1000:
+        raise DurationError(f"{value} is no duration: it must be from 0 to {MAX_SECONDS} seconds")
+    return round(found)

@@ -15,14 +15,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
 import msgspec
+from msgspec import Meta
 
 from hubbub import Delivery, Headers, HeaderValue, Message
 
-from .durations import milliseconds
+from .durations import Duration, milliseconds
+from .operations import Header
 from .tokens import lease_token
 
 PREFIX: Final = "hubbub-"
@@ -31,6 +33,8 @@ IDEMPOTENCY_KEY: Final = "idempotency-key"
 _OTHERS: Final = frozenset({"hubbub-realm"})
 """Headers with our prefix that say nothing about the message."""
 _MAX_TIME: Final = 2**53 - 1
+_TEXT: Final = Annotated[str, Meta(min_length=1)]
+_TIME: Final = Annotated[int, Meta(ge=0, le=_MAX_TIME)]
 
 _NAME_SAFE: Final = "-_."
 _CODE_OR_UPPER: Final = re.compile("%[0-9A-F]{2}|[A-Z]")
@@ -167,25 +171,33 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "hubbub-shard-key": ("shard_key", _shard_key),
 }
 
-PUBLISHED: Final[Mapping[str, str]] = {
-    "Content-Type": "The message's content type.",
-    "Content-Encoding": "The message's content encoding; the body is kept as it is.",
-    "Idempotency-Key": "The message's deduplication id.",
-    "Hubbub-Correlation-Id": "The message's correlation id.",
-    "Hubbub-Reply-To": "The address to answer to.",
-    "Hubbub-Message-Id": "The application's own message id.",
-    "Hubbub-Type": "The message's type.",
-    "Hubbub-App-Id": "The application that publishes.",
-    "Hubbub-User-Id": "The user, as the application calls it.",
-    "Hubbub-Timestamp": "The application's own time, in milliseconds since the epoch.",
-    "Hubbub-Expires-At": "When nobody is to receive it any more, in milliseconds since the epoch.",
-    "Hubbub-Ttl": "How long from now it may be received: seconds, or text such as 10s.",
-    "Hubbub-Delay": "How long a queue hides it first: seconds, or text such as 10s.",
-    "Hubbub-Priority": "From 0 (lowest) to 255.",
-    "Hubbub-Durable": "Whether it survives a restart: true (the default) or false.",
-    "Hubbub-Retain": "Whether it is kept as its topic's retained message: true or false.",
-    "Hubbub-Group": "The message's group, or partition key.",
-    "Hubbub-Shard-Key": "The hash key that chooses a stream's shard, in place of the group.",
+PUBLISHED: Final[Mapping[str, Header]] = {
+    "Content-Encoding": Header("The message's content encoding; the body is kept as it is."),
+    "Idempotency-Key": Header("The message's deduplication id.", _TEXT),
+    "Hubbub-Correlation-Id": Header("The message's correlation id."),
+    "Hubbub-Reply-To": Header("The address to answer to.", _TEXT),
+    "Hubbub-Message-Id": Header("The application's own message id.", _TEXT),
+    "Hubbub-Type": Header("The message's type.", _TEXT),
+    "Hubbub-App-Id": Header("The application that publishes.", _TEXT),
+    "Hubbub-User-Id": Header("The user, as the application calls it.", _TEXT),
+    "Hubbub-Timestamp": Header(
+        "The application's own time, in milliseconds since the epoch.", _TIME
+    ),
+    "Hubbub-Expires-At": Header(
+        "When nobody is to receive it any more, in milliseconds since the epoch.", _TIME
+    ),
+    "Hubbub-Ttl": Header(
+        "How long from now it may be received; not together with `Hubbub-Expires-At`.", Duration
+    ),
+    "Hubbub-Delay": Header("How long a queue hides it first.", Duration),
+    "Hubbub-Priority": Header("From 0, the lowest.", Annotated[int, Meta(ge=0, le=255)]),
+    "Hubbub-Durable": Header("Whether it survives a restart, as it does by default.", bool),
+    "Hubbub-Retain": Header("Whether it is kept as its topic's retained message.", bool),
+    "Hubbub-Group": Header("The message's group, or partition key.", _TEXT),
+    "Hubbub-Shard-Key": Header(
+        "The hash key that chooses a stream's shard, in place of the group.",
+        Annotated[str, Meta(pattern="^[0-9]{1,39}$")],
+    ),
 }
 """What publishers may say in headers, for the document; beside `Hubbub-Header-NAME`."""
 

@@ -21,6 +21,7 @@ from hubbub import (
 from .authentication import PROTOCOL, REALM_HEADER, Authenticator, realm_of
 from .call import Call, NoOptions, parse_query
 from .cors import Cors
+from .durations import DurationError
 from .operations import Operation
 from .problems import Problem, problem_of
 from .router import BadPathError, NoMethodError, NoPathError, Router
@@ -85,6 +86,8 @@ class Gateway:
             answer = await self._answer(request)
         except Problem as problem:
             answer = problem.response()
+        except DurationError as error:
+            answer = Problem("bad-request", str(error)).response()
         except (HubbubError, HttpError) as error:
             answer = problem_of(error).response()
         if origin is not None and isinstance(answer, Response):

@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 Handler: TypeAlias = Callable[["Call"], Awaitable[Response | Upgrade]]
 
 Media: TypeAlias = Mapping[str, Any]
-"""The type of the content (None: any bytes) by its media type; "*/*" for any."""
+"""The type of the content by its media type, "*/*" for any.
+
+None stands for bytes, a tuple for one of several types.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A header that an operation reads or sets: what it means, and the type of its value."""
+
+    description: str
+    type: Any = str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +39,7 @@ class Answer:
 
     description: str
     content: Media = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, Header] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +67,7 @@ class Operation:
     summary: str
     description: str = ""
     query: type[msgspec.Struct] | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, Header] = field(default_factory=dict)
     content: Media = field(default_factory=dict)
     content_required: bool = False
     answers: Mapping[int, Answer]

@@ -26,7 +26,7 @@ from hubbub import Message
 
 from . import cloudevents
 from .call import Call
-from .cloudevents import EventError
+from .cloudevents import Event, EventError
 from .fields import FieldError, read_fields
 from .negotiation import media_type
 from .problems import Problem
@@ -47,8 +47,8 @@ CONTENT: Final[dict[str, Any]] = {
     MESSAGES: list[PublishedMessage],
     LINES[0]: None,
     LINES[1]: None,
-    cloudevents.EVENT: dict[str, Any],
-    cloudevents.BATCH: list[dict[str, Any]],
+    cloudevents.EVENT: Event,
+    cloudevents.BATCH: list[Event],
 }
 """What publishers may send, for the document."""
 

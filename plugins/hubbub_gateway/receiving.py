@@ -17,6 +17,7 @@ from hubbub import Delivery, Message, Response
 from . import cloudevents
 from .answers import AS_IT_IS, JSON, NO_STORE
 from .call import Call
+from .cloudevents import Event
 from .fields import write_fields, write_lease
 from .negotiation import chosen
 from .problems import Problem
@@ -39,8 +40,8 @@ CONTENT: Final[dict[str, Any]] = {
     _JSON: Messages,
     _LINES[0]: None,
     _LINES[1]: None,
-    cloudevents.BATCH: list[dict[str, Any]],
-    cloudevents.EVENT: dict[str, Any],
+    cloudevents.BATCH: list[Event],
+    cloudevents.EVENT: Event,
     "*/*": None,
 }
 """What receivers may get, for the document."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .api import leases, messages, queues, streams, subscriptions, topics
+from .api import documents, leases, messages, queues, streams, subscriptions, topics
 from .operations import Operation
 from .websocket.api import OPERATIONS as WEBSOCKET
 
@@ -16,4 +16,5 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *subscriptions.OPERATIONS,
     *streams.OPERATIONS,
     *WEBSOCKET,
+    *documents.OPERATIONS,
 )

@@ -13,7 +13,7 @@ from hubbub_gateway.answers import Published, Results, publish
 from hubbub_gateway.call import Call
 from hubbub_gateway.durations import Duration
 from hubbub_gateway.fields import PUBLISHED
-from hubbub_gateway.operations import Answer, Operation
+from hubbub_gateway.operations import Answer, Header, Operation
 from hubbub_gateway.problems import Problem
 from hubbub_gateway.publishing import CONTENT, Form, read_messages
 from hubbub_gateway.receiving import CONTENT as RECEIVED
@@ -121,7 +121,7 @@ OPERATIONS: Final = (
         answers={
             202: Answer(
                 description="All messages are kept.",
-                content={"application/json": Published | Results},
+                content={"application/json": (Published, Results)},
             ),
             207: Answer(
                 description="A part of the batch was refused.",
@@ -141,7 +141,7 @@ OPERATIONS: Final = (
         "else the message is given to somebody else. A client that goes away while it waits "
         "leases nothing.",
         query=ReceiveOptions,
-        headers={"Accept": "The form of the messages."},
+        headers={"Accept": Header("The form of the messages.")},
         answers={
             200: Answer(description="The messages; none if none came in time.", content=RECEIVED),
             204: Answer(description="No message came in time, and one in its own form was wanted."),

@@ -32,12 +32,12 @@ from hubbub_gateway.answers import (
     read_json,
 )
 from hubbub_gateway.call import Call
-from hubbub_gateway.cloudevents import write_structured
+from hubbub_gateway.cloudevents import Event, write_structured
 from hubbub_gateway.durations import Duration, milliseconds
 from hubbub_gateway.events import follow, wants_events
 from hubbub_gateway.fields import PUBLISHED
 from hubbub_gateway.negotiation import chosen
-from hubbub_gateway.operations import Answer, Operation
+from hubbub_gateway.operations import Answer, Header, Operation
 from hubbub_gateway.problems import Problem
 from hubbub_gateway.publishing import CONTENT, Form, read_messages
 from hubbub_gateway.records import Found, Reader, Start
@@ -450,7 +450,7 @@ OPERATIONS: Final = (
         headers=PUBLISHED,
         content=CONTENT,
         answers={
-            202: Answer(description="All records are kept.", content={_JSON: Published | Results}),
+            202: Answer(description="All records are kept.", content={_JSON: (Published, Results)}),
             207: Answer(description="A part of the batch was refused.", content={_JSON: Results}),
         },
         problems=("bad-address", "bad-message", "not-found", "too-large", "media-type"),
@@ -464,8 +464,8 @@ OPERATIONS: Final = (
         summary="Read records, or follow them by Server-Sent Events",
         query=ReadOptions,
         headers={
-            "Accept": f"The form of the records; `{sse.MEDIA_TYPE}` follows them.",
-            "Last-Event-ID": "The id of the last event that was seen.",
+            "Accept": Header(f"The form of the records; `{sse.MEDIA_TYPE}` follows them."),
+            "Last-Event-ID": Header("The id of the last event that was seen."),
         },
         answers={
             200: Answer(
@@ -474,10 +474,10 @@ OPERATIONS: Final = (
                     _JSON: Records,
                     _LINES[0]: None,
                     _LINES[1]: None,
-                    cloudevents.BATCH: list[dict[str, Any]],
+                    cloudevents.BATCH: list[Event],
                     sse.MEDIA_TYPE: None,
                 },
-                headers={_NEXT: "Where to read on."},
+                headers={_NEXT: Header("Where to read on.")},
             )
         },
         problems=("bad-address", "not-found", "not-acceptable"),

@@ -31,7 +31,7 @@ from hubbub_gateway.answers import answer_json, read_json
 from hubbub_gateway.call import Call
 from hubbub_gateway.durations import Duration, milliseconds
 from hubbub_gateway.events import follow
-from hubbub_gateway.operations import Answer, Operation
+from hubbub_gateway.operations import Answer, Header, Operation
 from hubbub_gateway.problems import Problem
 from hubbub_gateway.starts import StartName, find_start
 
@@ -282,7 +282,7 @@ OPERATIONS: Final = (
         tag="subscriptions",
         summary="Read a durable subscription by Server-Sent Events",
         query=EventOptions,
-        headers={"Last-Event-ID": "The id of the last event that was seen."},
+        headers={"Last-Event-ID": Header("The id of the last event that was seen.")},
         answers={200: Answer(description="Events.", content={sse.MEDIA_TYPE: None})},
         problems=("not-found",),
         takes_token=True,

@@ -11,9 +11,10 @@ from hubbub import Address, AddressError, FilterSpec, Kind, Message, Response, p
 from hubbub_gateway import sse
 from hubbub_gateway.answers import Published, Results, publish
 from hubbub_gateway.call import Call
+from hubbub_gateway.conditions import answer_unless_known
 from hubbub_gateway.events import follow, listen, wants_events
 from hubbub_gateway.fields import PUBLISHED
-from hubbub_gateway.operations import Answer, Operation
+from hubbub_gateway.operations import Answer, Header, Operation
 from hubbub_gateway.problems import Problem
 from hubbub_gateway.publishing import CONTENT, Form, read_messages
 from hubbub_gateway.receiving import CONTENT as RECEIVED
@@ -25,8 +26,8 @@ from .subscriptions import ensure_subscription
 MAX_RETAINED: Final = 10_000
 """Retained messages of one answer."""
 _RESUME: Final = {
-    "Accept": f"`{sse.MEDIA_TYPE}` subscribes.",
-    "Last-Event-ID": "Of a durable subscription: the id of the last event that was seen.",
+    "Accept": Header(f"`{sse.MEDIA_TYPE}` subscribes."),
+    "Last-Event-ID": Header("Of a durable subscription: the id of the last event that was seen."),
 }
 
 
@@ -82,7 +83,8 @@ async def get_topic(call: Call) -> Response:
     found = call.session.retained(address)
     if not found:
         raise Problem("not-found", f"No message is retained for {address!r}.")
-    return answer_messages(call, found, options.form, media)
+    answer = answer_messages(call, found, options.form, media)
+    return answer_unless_known(call.request, answer, f"{found[0].id}-{options.form}")
 
 
 async def _subscribe(call: Call, options: TopicOptions) -> Response:
@@ -197,7 +199,7 @@ OPERATIONS: Final = (
         content=CONTENT,
         answers={
             202: Answer(
-                description="All that has to be kept is.", content={_JSON: Published | Results}
+                description="All that has to be kept is.", content={_JSON: (Published, Results)}
             ),
             207: Answer(description="A part of the batch was refused.", content={_JSON: Results}),
         },
@@ -218,7 +220,8 @@ OPERATIONS: Final = (
             200: Answer(
                 description="The retained message, or events.",
                 content={**RECEIVED, sse.MEDIA_TYPE: None},
-            )
+            ),
+            304: Answer(description="The client has the retained message already."),
         },
         problems=("bad-address", "bad-filter", "not-found", "not-acceptable"),
         takes_token=True,
@@ -241,7 +244,7 @@ OPERATIONS: Final = (
         tag="topics",
         summary="List retained messages, or subscribe to several patterns",
         query=PatternOptions,
-        headers={"Accept": f"`{sse.MEDIA_TYPE}` subscribes."},
+        headers={"Accept": Header(f"`{sse.MEDIA_TYPE}` subscribes.")},
         answers={
             200: Answer(
                 description="The retained messages, or events.",
