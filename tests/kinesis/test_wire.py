@@ -131,8 +131,8 @@ PATTERN = (
             {"StreamName": "s", "PartitionKey": "p", "Data": "", "ExplicitHashKey": "a"},
             [
                 (
-                    "Value 'a' at 'explicitHashKey' failed to satisfy constraint: Member must satisfy "
-                    r"regular expression pattern: 0|([1-9]\d{0,38})"
+                    "Value 'a' at 'explicitHashKey' failed to satisfy constraint: Member must "
+                    r"satisfy regular expression pattern: 0|([1-9]\d{0,38})"
                 )
             ],
         ),
@@ -200,8 +200,8 @@ NUMBER = "class com.amazon.coral.value.json.numbers.TruncatingBigNumber"
             "PutRecord",
             {"Data": "A"},
             (
-                "'A' can not be converted to a Blob: Base64 encoded length is expected a multiple of 4 "
-                "bytes but found: 1"
+                "'A' can not be converted to a Blob: Base64 encoded length is expected a multiple "
+                "of 4 bytes but found: 1"
             ),
         ),
         (
