@@ -47,7 +47,12 @@ class Gateway:
         """The wall clock, in milliseconds since the epoch."""
         self.operations = tuple(operations)
         self.cors = Cors(settings.cors)
-        self.websockets = Broker(hub, settings.websocket, create_queues=settings.create_queues)
+        self.websockets = Broker(
+            hub,
+            settings.websocket,
+            create_queues=settings.create_queues,
+            create_streams=settings.create_streams,
+        )
         self._router = Router(self.operations)
         self._authenticator = Authenticator(hub, settings.host_names)
         self._sessions: OrderedDict[tuple[Principal, str], Session] = OrderedDict()

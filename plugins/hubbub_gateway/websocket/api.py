@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from hubbub import Response, Upgrade, WebSocket, accept_websocket
+from hubbub_gateway.answers import answer_json
 from hubbub_gateway.call import Call
 from hubbub_gateway.operations import Answer, Operation
 from hubbub_gateway.problems import Problem
 
+from .asyncapi import make_document
 from .connection import Connection
 from .frames import SUBPROTOCOL
 from .handshake import PATH
@@ -39,6 +41,13 @@ async def upgrade(call: Call) -> Upgrade | Response:
     )
 
 
+async def document(call: Call) -> Response:
+    """Give the AsyncAPI document."""
+    transport = call.request.transport
+    host = call.request.headers.get("host") or transport.local
+    return answer_json(make_document(host, secure=transport.tls))
+
+
 OPERATIONS: Final = (
     Operation(
         id="openWebSocket",
@@ -52,5 +61,16 @@ OPERATIONS: Final = (
         problems=("upgrade",),
         takes_token=True,
         greets=True,
+    ),
+    Operation(
+        id="getAsyncApi",
+        method="GET",
+        path="/asyncapi.json",
+        handler=document,
+        tag="documents",
+        summary="The AsyncAPI document of the WebSocket",
+        answers={
+            200: Answer(description="The document.", content={"application/json": dict[str, Any]})
+        },
     ),
 )

@@ -15,6 +15,7 @@ from hubbub import (
     NotFoundError,
     QueueSettings,
     Session,
+    StreamSettings,
     WebSocketSettings,
 )
 
@@ -30,7 +31,14 @@ SessionKey = tuple[str, str]
 class Broker:
     """Settings, background tasks, and who has which session. Made anew for each hub."""
 
-    def __init__(self, hub: Hub, settings: WebSocketApiSettings, *, create_queues: bool) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        settings: WebSocketApiSettings,
+        *,
+        create_queues: bool,
+        create_streams: bool,
+    ) -> None:
         self.hub = hub
         self.settings = settings
         self.limits = WebSocketSettings(
@@ -44,6 +52,7 @@ class Broker:
         self.now = hub.clock.now
         """The wall clock, in milliseconds since the epoch."""
         self._create_queues = create_queues
+        self._create_streams = create_streams
         self._holders: dict[SessionKey, Connection] = {}
         self._nursery: trio.Nursery | None = None
 
@@ -83,7 +92,7 @@ class Broker:
         if self._holders.get(key) is connection:
             del self._holders[key]
 
-    # queues
+    # what is made when it is needed
 
     async def ensure_queue(self, bus: Session, name: str) -> None:
         """Create a queue, if it does not exist and that is wanted.
@@ -98,3 +107,9 @@ class Broker:
             raise NotFoundError("queue", name)
         with suppress(ExistsError):  # somebody was faster
             await bus.create_queue(name, QueueSettings())
+
+    async def ensure_stream(self, bus: Session, name: str) -> None:
+        """Create a stream with one shard; the rest is as for `ensure_queue`."""
+        if bus.find_stream(name) is None and self._create_streams:
+            with suppress(ExistsError):
+                await bus.create_stream(name, StreamSettings())

@@ -107,6 +107,15 @@ def encode_answer(answer: AnyAnswer) -> str:
     return _encoder.encode(answer).decode()
 
 
+def encode_error(id_: RequestId, problem: Problem) -> str:
+    """Encode an `Error`; a kind of problem may have members of its own."""
+    frame: dict[str, Any] = {"op": "error"}
+    if id_ is not None:
+        frame["id"] = id_
+    frame["problem"] = problem.details()
+    return _encoder.encode(frame).decode()
+
+
 def encode_ok(id_: RequestId, message: int) -> str:
     """Encode the `ok` of a message that was published, the frame that is sent most."""
     spelled = id_ if isinstance(id_, int) else _encoder.encode(id_).decode()
@@ -127,13 +136,21 @@ def encode_message(form: ReceivedMessage, body: bytes, binary: Binary) -> Encode
     return _encoder.encode(form).decode(), None
 
 
-def message_start(subscription: str, *, delivery: int | None = None, retained: bool = False) -> str:
+def message_start(
+    subscription: str,
+    *,
+    delivery: int | None = None,
+    retained: bool = False,
+    cursor: str | None = None,
+) -> str:
     """Return the beginning of a message frame, up to the message."""
     start = _start(subscription)
     if delivery is not None:
         start += f'"delivery":{delivery},'
     if retained:
         start += '"retained":true,'
+    if cursor is not None:
+        start += f'"next":"{cursor}",'
     return start
 
 

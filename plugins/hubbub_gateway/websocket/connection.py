@@ -35,10 +35,9 @@ from hubbub_gateway.durations import milliseconds
 from hubbub_gateway.problems import Problem, problem_of
 from hubbub_gateway.representation import RepresentationError, to_message
 
-from .codec import encode_answer, encode_ok
+from .codec import encode_answer, encode_error, encode_ok
 from .frames import (
     Ack,
-    Error,
     Extend,
     Hello,
     Limits,
@@ -46,7 +45,6 @@ from .frames import (
     Ok,
     Ping,
     Pong,
-    ProblemDetails,
     Publish,
     RequestId,
     Welcome,
@@ -114,8 +112,6 @@ class Connection:
         self._outbox: Outbox
         self._subscriptions: Subscriptions | None = None
         self._session: SessionKey | None = None
-        self._queues: set[str] = set()
-        """Addresses of queues that were there when they were published to."""
         self._unconfirmed = 0
         self._confirmed: trio.Event | None = None
         self._close: tuple[int, str] | None = None
@@ -364,7 +360,7 @@ class Connection:
             self._confirm(_oks([id_]), [id_], self._bus.commit())
 
     def _fail(self, id_: RequestId, problem: Problem) -> None:
-        self._websocket.send(_error(id_, problem))
+        self._websocket.send(encode_error(id_, problem))
 
     # publish
 
@@ -428,7 +424,7 @@ class Connection:
             await self._confirm_all(MAX_UNCONFIRMED - 1)
 
     async def _prepare(self, message: Message) -> None:
-        """Make the queue that is sent to, if there is none.
+        """Make the queue or stream that is sent to, if there is none.
 
         Raises:
             Problem: it takes no such message.
@@ -439,13 +435,15 @@ class Connection:
             return
         if message.retain:
             raise Problem("bad-message", "Topics retain messages; queues and streams don't.")
-        if address in self._queues:
-            return
         parsed = parse_address(address)
         if parsed.kind is Kind.QUEUE:
             if is_reserved(parsed.name):
                 raise Problem("forbidden", f"The queue {parsed.name!r} is another client's own.")
             await self._broker.ensure_queue(self._bus, parsed.name)
+        else:
+            if message.delay is not None:
+                raise Problem("bad-message", "Streams don't delay a message.")
+            await self._broker.ensure_stream(self._bus, parsed.name)
 
     # ack, nack, extend
 
@@ -552,22 +550,6 @@ def _alike(one: Settled, other: Settled) -> bool:
 
 def _oks(ids: Iterable[RequestId]) -> list[str]:
     return [encode_answer(Ok(id=id_)) for id_ in ids if id_ is not None]
-
-
-def _error(id_: RequestId, problem: Problem) -> str:
-    details = problem.details()
-    return encode_answer(
-        Error(
-            id=id_,
-            problem=ProblemDetails(
-                kind=details["type"],
-                title=details["title"],
-                status=details["status"],
-                detail=details["detail"],
-                **problem.members,
-            ),
-        )
-    )
 
 
 _CODES: Final = {400: MALFORMED, 401: UNAUTHENTICATED, 403: FORBIDDEN, 503: TRY_AGAIN_LATER}

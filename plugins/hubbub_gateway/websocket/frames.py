@@ -175,28 +175,33 @@ class Consume(Request, tag="consume", kw_only=True, frozen=True):
 
 
 class Read(Request, tag="read", kw_only=True, frozen=True):
-    """Read a stream: all shards, or one, from a position on. Answered by `subscribed`.
+    """Read a stream from a place on. Answered by `subscribed`.
 
-    At most one of `start`, `timestamp` and `after` says where to begin. With `ack`, no more than
-    `credit` records are sent before some are acknowledged; nothing else depends on it.
+    At most one of `from`, `next` and `since` says where to begin; by default, after the latest
+    record. With `ack`, no more than `credit` records are sent before some are acknowledged; nothing
+    else depends on it.
     """
 
     stream: Annotated[str, Meta(min_length=1, max_length=65_535)]
     subscription: SubscriptionName | None = None
-    shard: Annotated[int, Meta(ge=0, description="Read only this one.")] | None = None
-    start: Literal["oldest", "latest"] | None = None
-    timestamp: (
-        Annotated[int, Meta(ge=0, le=MAX_EXACT, description="Milliseconds since the epoch.")] | None
-    ) = None
-    after: (
+    start: Literal["oldest", "latest"] | None = msgspec.field(default=None, name="from")
+    next: (
         Annotated[
-            dict[str, Annotated[str, Meta(pattern="^[0-9]{1,39}$")]],
+            str,
             Meta(
-                max_length=10_000,
-                description="The sequence number of the last record seen, by shard; shards that "
-                "are not named are read from their oldest record.",
+                min_length=1,
+                max_length=1_000_000,
+                description="Go on after the record whose frame said so.",
             ),
         ]
+        | None
+    ) = None
+    since: (
+        Annotated[
+            int,
+            Meta(ge=0, le=MAX_EXACT, description="A moment in milliseconds since the epoch."),
+        ]
+        | Annotated[str, Meta(min_length=1, max_length=40, description="Or in ISO 8601.")]
         | None
     ) = None
     ack: bool = False
@@ -331,7 +336,7 @@ class MessageFrame(Answer, tag="message", kw_only=True, frozen=True):
     """A message of a subscription.
 
     With a `delivery` number it must be acknowledged. `retained`: it was published before the
-    subscription.
+    subscription. `next`, of a record of a stream, is where to go on reading after it.
 
     In a binary frame the message has neither `body` nor `body_base64`: the body follows.
     """
@@ -339,6 +344,7 @@ class MessageFrame(Answer, tag="message", kw_only=True, frozen=True):
     subscription: str
     delivery: int | UnsetType = UNSET
     retained: bool = False
+    next: str | UnsetType = UNSET
     message: ReceivedMessage
 
 
@@ -363,6 +369,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, rename={"kind": 
     title: str
     status: int
     detail: str
+    parameter: Annotated[str | UnsetType, Meta(description="The member that is wrong.")] = UNSET
     deliveries: Annotated[
         list[int] | UnsetType,
         Meta(description="Those whose lease was over; all others of the request are settled."),

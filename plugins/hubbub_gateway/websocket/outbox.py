@@ -11,12 +11,12 @@ from hubbub import (
     Delivery,
     Framed,
     Message,
-    Record,
     Session,
     TransportClosed,
     WebSocket,
 )
-from hubbub_gateway.representation import from_delivery, from_message, from_record
+from hubbub_gateway.records import Found
+from hubbub_gateway.representation import from_delivery, from_message
 
 from .codec import Encoded, encode_answer, encode_message, message_frame, message_start
 from .frames import AnyAnswer, Binary, Dropped
@@ -163,18 +163,16 @@ class Outbox:
         self._write(Framed([message_frame(start, self._encode(message))]))
 
     def send_records(
-        self, subscription: Subscription, records: Iterable[Record], tag: object
+        self, subscription: Subscription, records: Iterable[Found], tag: object
     ) -> None:
         """Send records of a stream; `tag` comes back with the acknowledgement of each."""
         if not self._open:
             return
         frames: list[str | bytes] = []
-        for record in records:
-            message = record.message
-            assert isinstance(message, Message)
+        for found in records:
             number = self._machine.deliver(subscription, tag) if subscription.acked else None
-            start = message_start(subscription.name, delivery=number)
-            encoded = encode_message(from_record(record), message.body, self._binary)
+            start = message_start(subscription.name, delivery=number, cursor=found.cursor)
+            encoded = encode_message(found.describe(), found.message.body, self._binary)
             frames.append(message_frame(start, encoded))
         self._write(Framed(frames))
 

@@ -33,7 +33,7 @@ from .frames import Consume, Ended, Kept, Read, Subscribe, Subscribed
 from .names import is_reserved, session_prefix, temporary_name, user_prefix
 from .outbox import Outbox
 from .protocol import Begun, ServerConnection, Subscription
-from .reading import Credit, Reader
+from .reading import Credit, Records
 
 if TYPE_CHECKING:
     from .broker import Broker
@@ -49,7 +49,7 @@ _RETAINED_AT_ONCE: Final = 100
 class Source:
     """Where a subscription gets its messages: kept as `Subscription.state`."""
 
-    __slots__ = ("consumption", "live", "queue", "reader", "window")
+    __slots__ = ("consumption", "live", "queue", "records", "window")
 
     def __init__(self) -> None:
         self.consumption: Consumption | None = None
@@ -58,7 +58,7 @@ class Source:
         """The queue that was made for this subscription."""
         self.live: str | None = None
         """The id of its subscription on the bus, if it ends with the connection."""
-        self.reader: Reader | None = None
+        self.records: Records | None = None
 
 
 class Subscriptions:
@@ -347,17 +347,15 @@ class Subscriptions:
         self._outbox.attach(source.consumption)
 
     def _add_stream(self, request: Read, subscription: Subscription) -> None:
-        if sum(each is not None for each in (request.start, request.timestamp, request.after)) > 1:
-            raise Problem("bad-frame", "Give one of `start`, `timestamp` and `after`.")
         credit = self._credit(request.credit) if request.ack else None
         source = Source()
         subscription.state = source
-        source.reader = Reader(self._bus, request, subscription, self._outbox, Credit(credit))
+        source.records = Records(self._bus, request, subscription, self._outbox, Credit(credit))
         self._answer(request, subscription, credit)
-        self._broker.spawn(partial(self._read, source.reader, subscription))
+        self._broker.spawn(partial(self._read, source.records, subscription))
 
-    async def _read(self, reader: Reader, subscription: Subscription) -> None:
-        reason = await reader.run()
+    async def _read(self, records: Records, subscription: Subscription) -> None:
+        reason = await records.run()
         if reason is not None:
             self._gone(subscription, reason)
 
@@ -393,8 +391,8 @@ class Subscriptions:
             self._bus.end_consumption(source.consumption)
         if source.live is not None:
             self._bus.unsubscribe(source.live)
-        if source.reader is not None:
-            source.reader.cancel()
+        if source.records is not None:
+            source.records.cancel()
 
     async def _delete(self, queue: str) -> None:
         self._held.discard(queue)
@@ -424,8 +422,8 @@ class Subscriptions:
         credit = self._credit(wanted)
         source = subscription.state
         assert isinstance(source, Source)
-        if source.reader is not None:
-            source.reader.credit.resize(credit)
+        if source.records is not None:
+            source.records.credit.resize(credit)
             return
         if source.queue is not None and self._session is not None:
             await self._keep_credit(source.queue, credit)

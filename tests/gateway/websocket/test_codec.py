@@ -88,7 +88,7 @@ REQUESTS: st.SearchStrategy[AnyRequest] = st.one_of(
         Subscribe, pattern=TEXT, filter=st.none() | st.just({"policy": {"a": ["b"]}}), **BEGIN
     ),
     st.builds(Consume, queue=TEXT, lease=st.none() | DURATIONS, **BEGIN),
-    st.builds(Read, stream=TEXT, after=st.none() | st.dictionaries(TEXT, st.just("123")), **BEGIN),
+    st.builds(Read, stream=TEXT, since=st.none() | st.integers(0, 2**53 - 1) | TEXT, **BEGIN),
     st.builds(Unsubscribe, id=IDS, subscription=TEXT),
     st.builds(Ack, **SETTLE),
     st.builds(Nack, reject=st.booleans(), delay=st.none() | DURATIONS, **SETTLE),

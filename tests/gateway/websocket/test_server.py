@@ -338,7 +338,7 @@ def test_a_queue_that_is_deleted(ws: Client, hub: ServedHub, name: str) -> None:
         ("publish", {"to": "a", "message": {"body": "x", "body_base64": ""}}, "bad-message"),
         ("publish", {"to": "a", "message": {"ttl": 1, "expires_at": 1}}, "bad-message"),
         ("publish", {"to": "$queue/"}, "bad-address"),
-        ("publish", {"to": "$stream/nowhere-there"}, "not-found"),
+        ("publish", {"to": "$stream/a", "message": {"delay": 1}}, "bad-message"),
         ("read", {"stream": "nowhere"}, "not-found"),
         ("nack", {"delivery": 5}, "lease-over"),
     ],
@@ -390,12 +390,16 @@ def stream(hub: ServedHub, name: str) -> str:
 def test_reading_a_stream(ws: Client, other: Client, stream: str) -> None:
     for number in range(4):
         ws.done("publish", to=f"$stream/{stream}/key{number}", message={"body": str(number)})
-    other.done("read", stream=stream, start="oldest", subscription="all")
+    other.send("read", stream=stream, subscription="all", **{"from": "oldest"})
     records = [other.message() for _ in range(4)]
-    assert sorted(each["body"] for each in records) == ["0", "1", "2", "3"]
-    places = {str(each["shard"]): each["sequence"] for each in records}
-    assert {each["partition_key"] for each in records} == {f"key{number}" for number in range(4)}
-    ws.done("read", stream=stream, after=places)
+    assert [each["body"] for each in records] == ["0", "1", "2", "3"]
+    assert [each["partition_key"] for each in records] == [f"key{number}" for number in range(4)]
+    other.done("read", stream=stream, subscription="rest", next=records[1]["frame"]["next"])
+    assert [each["message"]["body"] for each in (other.read(), other.read())] == ["2", "3"]
+    other.done("unsubscribe", subscription="rest")
+    other.done("read", stream=stream, subscription="now", since=records[0]["arrived"] + 60_000)
+    other.done("unsubscribe", subscription="now")
+    ws.done("read", stream=stream, next=records[3]["frame"]["next"])
     ws.done("read", stream=stream)
     ws.done("publish", to=f"$stream/{stream}/key0", message={"body": "new"})
     assert ws.bodies(2) == ["new", "new"]
@@ -407,17 +411,16 @@ def test_reading_a_stream(ws: Client, other: Client, stream: str) -> None:
 def test_reading_with_credit(ws: Client, stream: str) -> None:
     for number in range(4):
         ws.done("publish", to=f"$stream/{stream}/key", message={"body": str(number)})
-    ws.done("read", stream=stream, start="oldest", ack=True, credit=2)
+    ws.done("read", stream=stream, ack=True, credit=2, **{"from": "oldest"})
     assert ws.bodies(2) == ["0", "1"]
     ws.quiet()
     ws.done("ack", delivery=1)
     assert ws.bodies(1) == ["2"]
     ws.done("credit", subscription="1", credit=3)
     assert ws.bodies(1) == ["3"]
-    assert ws.refused("read", stream=stream, shard=7)["type"] == "/problems/not-found"
-    assert ws.refused("read", stream=stream, after={"x": "1"})["type"] == "/problems/bad-frame"
-    problem = ws.refused("read", stream=stream, after={"0": "1"}, start="latest")
-    assert problem["type"] == "/problems/bad-frame"
+    assert ws.refused("read", stream=stream, next="x")["type"] == "/problems/bad-request"
+    assert ws.refused("read", stream=stream, since="now")["type"] == "/problems/bad-request"
+    assert ws.refused("read", stream=stream, next="0.1", since=1)["type"] == "/problems/bad-frame"
 
 
 def test_reading_over_a_split(ws: Client, hub: ServedHub, name: str) -> None:
@@ -443,7 +446,7 @@ def test_reading_over_a_split(ws: Client, hub: ServedHub, name: str) -> None:
     hub.run(lambda: stream.merge(1, 2))
     after = publish(3)
     assert ws.bodies(3) == after
-    ws.done("read", stream=name, start="oldest", subscription="again")
+    ws.done("read", stream=name, subscription="again", **{"from": "oldest"})
     replayed = ws.bodies(10)
     assert replayed[:3] == before
     assert sorted(replayed[3:7]) == between
