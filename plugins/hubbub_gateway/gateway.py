@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from hubbub import (
+    DeniedError,
     HttpError,
     Hub,
     HubbubError,
@@ -18,7 +19,7 @@ from hubbub import (
     compress_response,
 )
 
-from .authentication import PROTOCOL, REALM_HEADER, Authenticator, realm_of
+from .authentication import PROTOCOL, REALM_HEADER, Authenticator, realm_of, unauthenticated
 from .call import Call, NoOptions, parse_query
 from .cors import Cors
 from .durations import DurationError
@@ -127,7 +128,12 @@ class Gateway:
         call = Call(self, request, operation, levels, query, sender, entered)
         if query and operation.query is None:
             call.options(NoOptions)
-        return await operation.handler(call)
+        try:
+            return await operation.handler(call)
+        except DeniedError as error:
+            if sender is not None and sender.anonymous:
+                raise unauthenticated(f"{error}; somebody else may.") from None
+            raise
 
     def _options(self, request: Request) -> Response:
         """Tell what a path takes (RFC 9110, 9.3.7), which is all that a preflight asks too."""

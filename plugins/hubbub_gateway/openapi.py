@@ -15,7 +15,7 @@ from .problems import KINDS, MEDIA_TYPE
 from .router import REST
 
 _REFERENCE: Final = "#/components/schemas/{name}"
-_ANY: Final = ("bad-request", "unauthenticated", "forbidden", "wrong-host", "failed", "unavailable")
+_ANY: Final = ("bad-request", "unauthenticated", "forbidden", "wrong-host", "unavailable")
 """Problems that any operation may meet."""
 _TAGS: Final = {
     "queues": "Queues: competing consumers, leases, redelivery, dead letters.",

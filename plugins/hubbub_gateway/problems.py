@@ -82,9 +82,6 @@ KINDS: Final[Mapping[str, Kind]] = {
         "The lease ended and somebody else has received the message since: their token counts.",
     ),
     "lease-over": Kind(410, "Lease over", "The message is settled, or gone from the queue."),
-    "position-gone": Kind(
-        410, "Records gone", "Retention has dropped them; `oldest` is where to go on."
-    ),
     "too-large": Kind(413, "Too large", "Send less in one request, or raise the limit."),
     "media-type": Kind(
         415, "Media type not supported", "`detail` has the media types that are taken here."
@@ -95,16 +92,12 @@ KINDS: Final[Mapping[str, Kind]] = {
         "Without credentials the gateway answers to addresses and `localhost` alone, and to the "
         "names in `gateway.host_names`.",
     ),
-    "idempotency-key-reused": Kind(
-        422, "Idempotency key used before", "Another request had this key: make a new one."
-    ),
     "upgrade": Kind(
         426,
         "WebSocket only",
         "Open it with a WebSocket client: `new WebSocket(url, 'hubbub.v1')` in JavaScript.",
     ),
     "refused": Kind(429, "Refused for now", "A limit of the queue or stream is reached."),
-    "failed": Kind(500, "Internal error", "The log of the hub says what happened."),
     "unavailable": Kind(503, "Not available now", "The store can't write, or the hub is stopping."),
 }
 

@@ -468,6 +468,15 @@ async def test_a_duplicate_is_known_for_five_minutes_even_after_deletion(
     assert not queue.enqueue([harness.message("b", group="g", dedup_id="d")]).duplicates
 
 
+async def test_an_id_counts_in_any_queue(harness: Harness) -> None:
+    queue = await harness.queue()
+    first = harness.message("a", dedup_id="d")
+    enqueued = queue.enqueue([first, harness.message("b", dedup_id="d"), first])
+    assert enqueued.duplicates == {1: first.id}
+    assert queue.counts().visible == 1
+    assert not queue.enqueue([harness.message("b")]).duplicates
+
+
 async def test_a_purged_queue_knows_no_duplicates(harness: Harness) -> None:
     queue = await harness.queue(fifo=True)
     harness.send(queue, "a", group="g", dedup_id="d")

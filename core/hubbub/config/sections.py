@@ -351,7 +351,7 @@ class QueueSection(Section):
         "message is lost.",
     )
     priorities: int = Field(default=0, ge=0, le=255, description="The highest priority.")
-    fifo: bool = Field(default=False, description="Order per group, and deduplication.")
+    fifo: bool = Field(default=False, description="Order per group.")
     fair: bool = Field(
         default=False, description="A group with many messages in flight waits for the others."
     )

@@ -71,12 +71,13 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     * `dead_letter_rests`: `max_receives` rests while the queue at `dead_letter` is missing (SQS);
       else the message would be lost (AMQP).
     * `priorities`: the highest priority told apart; 0 means arrival order alone.
-    * `fifo`: order and one lease at a time per group; deduplication by id.
+    * `fifo`: order and one lease at a time per group.
     * `fair`: in a queue that is not FIFO and has no priorities, a group with many messages in
       flight stands back for the others (SQS's fair queues).
+    * `dedup_window`: how long a deduplication id is remembered; a message that repeats one goes
+      no further.
     * `content_dedup`: a message without deduplication id takes the SHA-256 of its body.
     * `dedup_scope`: whether the same id in two groups is the same message ("queue") or not.
-    * `dedup_window`: how long an id is remembered.
     * `single_active`: one consumer at a time; the next takes over when it leaves.
     * `labels`: what a protocol keeps with the queue and the engine need not understand.
     """

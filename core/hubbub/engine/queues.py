@@ -131,17 +131,19 @@ class MemoryQueue(Queue):
         plain = not (
             settings.fifo or settings.max_message_bytes or settings.overflow != "drop-head"
         )
+        by_content = settings.content_dedup
         for index, message in enumerate(messages):
             size = message.size
-            if not plain:
-                if reason := self._refusal(message, size):
-                    refused = {**refused, index: reason}
-                    continue
-                if settings.fifo and (first := self._repeats(message, now)) is not None:
-                    duplicates = {**duplicates, index: first}
-                    continue
+            if not plain and (reason := self._refusal(message, size)):
+                refused = {**refused, index: reason}
+                continue
             if message.id in entries:  # one publish that reached the queue by two subscriptions
                 continue
+            if message.dedup_id is not None or by_content:
+                first = self._repeats(message, now)
+                if first is not None:
+                    duplicates = {**duplicates, index: first}
+                    continue
             entry = Entry(message.id, message, size, message.priority, message.group, published=now)
             if settings.fifo:
                 if entry.group is None:

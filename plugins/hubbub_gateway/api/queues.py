@@ -45,7 +45,9 @@ class QueueForm(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields
     * `max_message_bytes`: the largest message. `max_in_flight`: the most messages leased.
     * `max_receives`: receives after which a message goes to `dead_letter`, an address.
     * `priorities`: the highest priority told apart.
-    * `fifo`: order per group, and deduplication; `content_dedup`, `dedup_scope`, `dedup_window`.
+    * `fifo`: order per group.
+    * `dedup_window`: how long deduplication ids are remembered. `content_dedup`: a message without
+      one takes the SHA-256 of its body. `dedup_scope`: where they are unique.
     * `fair`: a group with many messages in flight waits for the others.
     * `single_active`: one consumer at a time. `labels`: what protocols keep with it.
     """
