@@ -158,8 +158,14 @@ class JavaScript:
 
     def run(self, script: str, **argument: Any) -> Any:
         """Run a script with an argument; return what it prints, both as JSON."""
-        command = [self._node, str(self._folder / f"{script}.mjs"), json.dumps(argument)]
-        return json.loads(run(command).stdout)
+        return json.loads(run(self._command(script, argument)).stdout)
+
+    def running(self, script: str, **argument: Any) -> contextlib.AbstractContextManager[Running]:
+        """Run a script beside the test, with an argument as JSON."""
+        return running(self._command(script, argument))
+
+    def _command(self, script: str, argument: Mapping[str, Any]) -> list[str]:
+        return [self._node, str(self._folder / f"{script}.mjs"), json.dumps(argument)]
 
 
 def javascript_packages() -> Path:
