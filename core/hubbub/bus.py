@@ -406,7 +406,7 @@ class Bus:
                 id=id_,
                 scope=scope,
                 filter=filter,
-                accepts=accepts or self._compile(filter),
+                accepts=accepts or self.compile(filter),
             )
             former = self._forget(realm, id_)
         if former is not None and former.is_url and not subscription.is_url:
@@ -467,7 +467,7 @@ class Bus:
     def _subscription(
         self, realm: str, id_: str, record: _SubscriptionRecord, *, durable: bool
     ) -> Subscription:
-        accepts = self._compile(record.filter)
+        accepts = self.compile(record.filter)
         if record.is_url:
             deliver = self.delivery_to_url(realm, id_, record.target, durable=durable)
         else:
@@ -477,7 +477,12 @@ class Bus:
             filter=record.filter, accepts=accepts, durable=durable, is_url=record.is_url,
         )  # fmt: skip
 
-    def _compile(self, spec: FilterSpec | None) -> Accepts | None:
+    def compile(self, spec: FilterSpec | None) -> Accepts | None:
+        """Return the predicate of a filter.
+
+        Raises:
+            FilterError, RefusedError (unknown kind of filter).
+        """
         if spec is None:
             return None
         compiler = self._filter_kinds.get(spec.kind)

@@ -379,6 +379,16 @@ class Session:
         self._live[subscription.id] = subscription
         return subscription
 
+    def accepts(self, filter: FilterSpec) -> Accepts:  # noqa: A002 - the field's own name
+        """Return the predicate that a filter stands for.
+
+        Raises:
+            FilterError, RefusedError (unknown kind of filter).
+        """
+        accepts = self._bus.compile(filter)
+        assert accepts is not None
+        return accepts
+
     def unsubscribe(self, id_: str) -> bool:
         """End a subscription; tell whether there was one."""
         self._live.pop(id_, None)
@@ -480,17 +490,20 @@ class Session:
         settled: bool = False,
         exclusive: bool = False,
         priority: int = 0,
+        filter: FilterSpec | None = None,  # noqa: A002 - the field's own name
         cancelled: Callable[[str], None] = lambda reason: None,
     ) -> Consumption:
         """Have messages of a queue pushed to `deliver`, which must not block.
 
-        See `ConsumerTerms` for the options. Ends with the session; what it holds stays leased to
-        the owner until settled or `release_owner`.
+        See `ConsumerTerms` for the options; `filter` chooses messages, and leaves the others. Ends
+        with the session; what it holds stays leased to the owner until settled or `release_owner`.
 
         Raises:
-            NotFoundError, DeniedError, RefusedError (in exclusive use).
+            NotFoundError, DeniedError, FilterError, RefusedError (in exclusive use; an unknown kind
+                of filter, or one on a FIFO queue).
         """
         queue = self._queue(name, "consume")
+        accepts = self._bus.compile(filter)
 
         def counted(deliveries: list[Delivery]) -> None:
             self._delivered(deliveries)
@@ -498,7 +511,7 @@ class Session:
 
         terms = ConsumerTerms(
             owner=owner or self.client, lease=lease, windows=windows, settled=settled,
-            exclusive=exclusive, priority=priority,
+            exclusive=exclusive, priority=priority, accepts=accepts,
         )  # fmt: skip
         consumption = queue.consume(counted, terms, cancelled)
         self._consumptions.append(consumption)

@@ -33,6 +33,7 @@ from .connection import Connection
 from .mapping import property_of
 from .selectors import SelectorCompiler
 from .settings import StompSettings, StompWebSocket
+from .subscriptions import NO_LOCAL, SELECTOR
 
 SUBPROTOCOLS = ("v12.stomp", "v11.stomp", "v10.stomp")
 """The names of STOMP among WebSocket's subprotocols."""
@@ -55,8 +56,8 @@ class StompPlugin:
 
     @hookimpl
     def hubbub_filters(self) -> Mapping[str, Callable[[Any], Callable[[Message], bool]]]:
-        """Let any subscription choose messages by a selector."""
-        return {"selector": self._filter}
+        """Let any subscription choose messages by a selector, or not hear its own client."""
+        return {SELECTOR: self._filter, NO_LOCAL: self._filter_others}
 
     def _filter(self, spec: Any) -> Callable[[Message], bool]:
         """Make a predicate; the same one for the same text, so that batches can be shared."""
@@ -74,6 +75,12 @@ class StompPlugin:
                 self._filters.clear()
             self._filters[text] = accepts
         return accepts
+
+    def _filter_others(self, spec: Any) -> Callable[[Message], bool]:
+        """Make a predicate for what others than a client sent, and for a selector, if any."""
+        client, text = spec
+        accepts = None if text is None else self._filter(text)
+        return lambda message: message.client != client and (accepts is None or accepts(message))
 
     @hookimpl
     def hubbub_servers(self, hub: Hub) -> Iterable[Server]:

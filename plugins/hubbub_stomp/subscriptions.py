@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -50,16 +50,19 @@ _FIRST_SEQUENCE: Final = 1
 """The sequence number of a stream's first record, whose offset is 0."""
 _RECORDS: Final = 100
 """Records of a stream that are read at a time."""
-_SELECTOR: Final = "selector"
-"""The kind of filter that the plugin offers."""
+SELECTOR: Final = "selector"
+NO_LOCAL: Final = "stomp-no-local"
+"""The kinds of filter that the plugin offers: a selector, and not what a client sent itself."""
 
 
 class Source:
     """Where a subscription gets its messages: kept as `Subscription.state`."""
 
-    __slots__ = ("bound", "consumption", "live", "queue", "reader")
+    __slots__ = ("accepts", "bound", "consumption", "live", "queue", "reader")
 
     def __init__(self) -> None:
+        self.accepts: Callable[[Message], bool] | None = None
+        """Which records of a stream are wanted, if not all."""
         self.consumption: Consumption | None = None
         self.queue: str | None = None
         """The queue that was made for this subscription, and is deleted with it."""
@@ -162,15 +165,16 @@ class Subscriptions:
         headers: Mapping[str, str],
     ) -> None:
         name = check_queue(destination.name)
-        if _SELECTOR in headers:
-            raise unsupported("a selector on a queue: it works for topics and exchanges")
+        filter_ = self._filter_of(headers)
         if destination.place is Place.QUEUE:
             await self._broker.ensure_queue(self._bus, name, queue_settings(headers))
         if headers.get("browser") == "true":
-            messages = list(self._bus.peek(name, self._broker.settings.max_browsed))
-            self._broker.spawn(partial(self._browse, subscription, messages))
+            messages: Iterable[Message] = self._bus.peek(name, self._broker.settings.max_browsed)
+            if filter_ is not None:
+                messages = filter(self._accepts(filter_), messages)
+            self._broker.spawn(partial(self._browse, subscription, list(messages)))
             return
-        self._consume(subscription, source, name, headers)
+        self._consume(subscription, source, name, headers, filter_)
 
     async def _add_topic(
         self,
@@ -180,8 +184,7 @@ class Subscriptions:
         headers: Mapping[str, str],
     ) -> None:
         pattern, scope = destination.pattern(), destination.scope
-        selector = headers.get(_SELECTOR)
-        filter_ = None if selector is None else FilterSpec(_SELECTOR, selector)
+        filter_ = self._filter_of(headers)
         durable, named = is_durable(headers), "x-queue-name" in headers
         if subscription.ack is AckMode.AUTO and not durable and not named:
             deliver = partial(self._deliver_batch, subscription)
@@ -225,34 +228,48 @@ class Subscriptions:
         durable: bool = False,
     ) -> str:
         """Subscribe on the bus; return the id of the subscription."""
-        try:
+        with _selector_errors():
             return self._bus.subscribe(
                 pattern, target, scope=scope, filter=filter_, id=id_, durable=durable
             ).id
-        except RefusedError as error:
-            if isinstance(error.__cause__, SelectorError):
-                raise StompError("Invalid selector", f"{error}\n") from None
-            raise
+
+    def _filter_of(self, headers: Mapping[str, str]) -> FilterSpec | None:
+        """Return the filter that `selector` and `no-local` ask for."""
+        selector = headers.get(SELECTOR)
+        if "true" in {headers.get("no-local"), headers.get("activemq.noLocal")}:
+            return FilterSpec(NO_LOCAL, [self._bus.client, selector])
+        return None if selector is None else FilterSpec(SELECTOR, selector)
+
+    def _accepts(self, filter_: FilterSpec) -> Callable[[Message], bool]:
+        with _selector_errors():
+            return self._bus.accepts(filter_)
 
     def _consume(
-        self, subscription: Subscription, source: Source, name: str, headers: Mapping[str, str]
+        self,
+        subscription: Subscription,
+        source: Source,
+        name: str,
+        headers: Mapping[str, str],
+        filter_: FilterSpec | None = None,
     ) -> None:
         settled = subscription.ack is AckMode.AUTO
         limit = prefetch(headers, self._broker.settings.max_unacknowledged)
         if settled:
             limit = _AT_ONCE
         self._held.add(name)
-        source.consumption = self._bus.consume(
-            name,
-            partial(self._deliver, subscription),
-            owner=self._owner,
-            windows=(Window(limit),),
-            settled=settled,
-            exclusive=headers.get("exclusive") == "true"
-            or headers.get("activemq.exclusive") == "true",
-            priority=_priority(headers),
-            cancelled=partial(self._gone, subscription),
-        )
+        with _selector_errors():
+            source.consumption = self._bus.consume(
+                name,
+                partial(self._deliver, subscription),
+                owner=self._owner,
+                windows=(Window(limit),),
+                settled=settled,
+                exclusive=headers.get("exclusive") == "true"
+                or headers.get("activemq.exclusive") == "true",
+                priority=_priority(headers),
+                filter=filter_,
+                cancelled=partial(self._gone, subscription),
+            )
         if self._paused:
             source.consumption.pause()
 
@@ -368,8 +385,9 @@ class Subscriptions:
         name = destination.name
         if destination.key is not None:
             raise unsupported("SUBSCRIBE to one partition key of a stream")
-        if _SELECTOR in headers:
-            raise unsupported("a selector on a stream: it works for topics and exchanges")
+        filter_ = self._filter_of(headers)
+        if filter_ is not None:
+            source.accepts = self._accepts(filter_)
         await self._broker.ensure_stream(self._bus, name)
         stream = self._bus.find_stream(name)
         if stream is None:
@@ -444,9 +462,13 @@ class Subscriptions:
         self, subscription: Subscription, records: Sequence[Record], credit: Credit
     ) -> None:
         parts: list[bytes] = []
+        source = subscription.state
+        accepts = source.accepts if isinstance(source, Source) else None
         for record in records:
             message = record.message
             assert isinstance(message, Message)
+            if accepts is not None and not accepts(message):
+                continue
             tag = None
             if subscription.ack is not AckMode.AUTO:
                 credit.left -= 1
@@ -533,6 +555,17 @@ class Subscriptions:
             with suppress(HubbubError):
                 await self._bus.release_owner(name, self._owner)
         self._held.clear()
+
+
+@contextmanager
+def _selector_errors() -> Iterator[None]:
+    """Tell a client that its selector is none."""
+    try:
+        yield
+    except RefusedError as error:
+        if isinstance(error.__cause__, SelectorError):
+            raise StompError("Invalid selector", f"{error}\n") from None
+        raise
 
 
 def _nothing() -> None:

@@ -369,9 +369,80 @@ def test_transformation_is_refused(client: Client, name: str, command: str) -> N
     assert client.expect("ERROR").headers["message"] == "Not supported"
 
 
-def test_selectors_on_queues_are_refused(client: Client, name: str) -> None:
-    client.send("SUBSCRIBE", destination=f"/queue/{name}", id="1", selector="a = 1")
-    assert b"selector on a queue" in client.expect("ERROR").body
+def colours(client: Client, name: str, *wanted: str) -> None:
+    for number, colour in enumerate(wanted):
+        client.confirmed("SEND", b"%d" % number, destination=f"/queue/{name}", color=colour)
+
+
+@pytest.mark.parametrize("ack", ["auto", "client-individual"])
+def test_selectors_share_a_queue(client: Client, other: Client, name: str, ack: str) -> None:
+    colours(client, name, "blue", "red", "blue", "green")
+    client.send(
+        "SUBSCRIBE", destination=f"/queue/{name}", id="1", ack=ack, selector="color = 'blue'"
+    )
+    assert [client.expect("MESSAGE").body for _ in range(2)] == [b"0", b"2"]
+    other.send("SUBSCRIBE", destination=f"/queue/{name}", id="1", ack=ack)
+    assert [other.expect("MESSAGE").body for _ in range(2)] == [b"1", b"3"]
+
+
+def test_a_selector_sees_what_comes_later_and_what_comes_back(
+    client: Client, other: Client, name: str
+) -> None:
+    destination = f"/queue/{name}"
+    client.subscribe(destination, ack="client-individual", selector="color = 'blue'")
+    colours(other, name, "red", "blue")
+    first = client.expect("MESSAGE")
+    assert first.body == b"1"
+    client.send("NACK", id=first.headers["ack"])
+    again = client.expect("MESSAGE")
+    assert (again.body, again.headers["redelivered"]) == (b"1", "true")
+    client.confirmed("ACK", id=again.headers["ack"])
+    other.send("SUBSCRIBE", destination=destination, id="1")
+    assert other.expect("MESSAGE").body == b"0"
+
+
+def test_a_queue_without_the_selected_waits(hub: ServedHub, client: Client, name: str) -> None:
+    colours(client, name, "red", "red")
+    client.subscribe(f"/queue/{name}", selector="color = 'blue'")
+    client.send("SEND", b"x", destination=f"/queue/{name}", color="blue")
+    assert client.expect("MESSAGE").body == b"x"
+    assert counts(hub, name).visible == 2
+
+
+def test_a_browser_chooses(client: Client, name: str) -> None:
+    colours(client, name, "blue", "red", "blue")
+    client.send(
+        "SUBSCRIBE", destination=f"/queue/{name}", id="1", browser="true", selector="color = 'blue'"
+    )
+    assert [client.expect("MESSAGE").body for _ in range(2)] == [b"0", b"2"]
+    assert client.expect("MESSAGE").headers["browser"] == "end"
+
+
+def test_a_selector_on_a_stream(client: Client, name: str) -> None:
+    destination = f"/stream/{name}"
+    client.subscribe(destination, selector="color = 'blue'")
+    for number, colour in enumerate(("blue", "red", "blue")):
+        client.send("SEND", b"%d" % number, destination=destination, color=colour)
+    frames = [client.expect("MESSAGE") for _ in range(2)]
+    assert [frame.body for frame in frames] == [b"0", b"2"]
+    assert [frame.headers["x-stream-offset"] for frame in frames] == ["0", "2"]
+
+
+@pytest.mark.parametrize("place", ["queue", "stream", "topic"])
+def test_a_selector_that_is_none(client: Client, name: str, place: str) -> None:
+    client.send("SUBSCRIBE", destination=f"/{place}/{name}", id="1", selector="color =")
+    assert client.expect("ERROR").headers["message"] == "Invalid selector"
+
+
+@pytest.mark.parametrize("ack", ["auto", "client-individual"])
+@pytest.mark.parametrize("place", ["queue", "stream", "topic"])
+def test_no_local(client: Client, other: Client, name: str, place: str, ack: str) -> None:
+    destination = f"/{place}/{name}"
+    client.subscribe(destination, ack=ack, no_local="true", selector="color = 'blue'")
+    client.confirmed("SEND", b"own", destination=destination, color="blue")
+    other.confirmed("SEND", b"red", destination=destination, color="red")
+    other.confirmed("SEND", b"other", destination=destination, color="blue")
+    assert client.expect("MESSAGE").body == b"other"
 
 
 # Transactions

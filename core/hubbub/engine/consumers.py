@@ -103,10 +103,13 @@ class Line:
         terms: ConsumerTerms,
         cancelled: Callable[[str], None],
         limit: int | None = None,
+        joined: Callable[[PushConsumer], None] | None = None,
     ) -> PushConsumer:
-        """Add one, and give it what is ready."""
+        """Add one, and give it what is ready; `joined` is called before."""
         consumer = PushConsumer(self, deliver, terms, cancelled, limit)
         self._all[consumer] = None
+        if joined is not None:
+            joined(consumer)
         self._ranked = self._ranked or terms.priority != 0
         self.stand(consumer)
         return consumer
@@ -120,9 +123,19 @@ class Line:
     def stand(self, consumer: PushConsumer) -> None:
         """Let one that may have room stand in the line."""
         if not consumer.listed and consumer in self._all:
+            self.enlist(consumer)
+            self.giver.dispatch()
+
+    def enlist(self, consumer: PushConsumer) -> None:
+        """Let one stand in the line that may have found something; whoever calls dispatches."""
+        if not consumer.listed and consumer in self._all:
             consumer.listed = True
             self._standing.append(consumer)
-            self.giver.dispatch()
+
+    def leave(self, consumer: PushConsumer) -> None:
+        """Let one leave the line that finds nothing, until `enlist`."""
+        if consumer.listed:
+            self._step_out(consumer)
 
     def _step_out(self, consumer: PushConsumer) -> None:
         consumer.listed = False

@@ -243,6 +243,8 @@ class ConsumerTerms(msgspec.Struct, frozen=True, kw_only=True):
     * `windows`: every one of them must have room.
     * `settled`: deliveries count as accepted when made (AMQP's no-ack, STOMP's auto).
     * `exclusive`: no other consumer beside it. `priority`: higher is served first.
+    * `accepts`: takes only the messages for which it is true (a JMS selector), in their order; the
+      others are for others. It is asked once for each, and again for one that has come back.
     """
 
     owner: str
@@ -251,6 +253,7 @@ class ConsumerTerms(msgspec.Struct, frozen=True, kw_only=True):
     settled: bool = False
     exclusive: bool = False
     priority: int = 0
+    accepts: Callable[[Message], bool] | None = None
 
 
 class Consumption(ABC):
@@ -318,7 +321,8 @@ class Queue(ABC):
         `cancelled` is called with a reason when the queue goes away.
 
         Raises:
-            RefusedError: the queue is used exclusively.
+            RefusedError: the queue is used exclusively; it is a FIFO queue, which must not be
+                chosen from.
         """
 
     @abstractmethod

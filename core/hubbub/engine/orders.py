@@ -16,13 +16,19 @@ from .entry import Entry, State
 
 
 class Lane:
-    """Entries by id: arrivals at the end, returned ones at their old place."""
+    """Entries by id: arrivals at the end, returned ones at their old place.
 
-    __slots__ = ("arrived", "returned")
+    An entry that left by another way and has come back may stand here twice until it is passed
+    over: whether it may be taken is in its state alone.
+    """
+
+    __slots__ = ("_number", "arrived", "returned")
 
     def __init__(self) -> None:
         self.arrived: deque[Entry] = deque()
-        self.returned: list[tuple[int, Entry]] = []
+        self.returned: list[tuple[int, int, Entry]] = []
+        """A heap of (id, a number that makes each unique, entry)."""
+        self._number = 0
 
     def put(self, entry: Entry) -> None:
         """Add an entry at the place of its id."""
@@ -30,17 +36,18 @@ class Lane:
         if not arrived or entry.id > arrived[-1].id:
             arrived.append(entry)
         else:
-            heappush(self.returned, (entry.id, entry))
+            self._number += 1
+            heappush(self.returned, (entry.id, self._number, entry))
 
     def head(self) -> Entry | None:
         """The first entry that is still waiting; passes over those that left."""
         arrived, returned = self.arrived, self.returned
-        while returned and returned[0][1].state is not State.READY:
+        while returned and returned[0][2].state is not State.READY:
             heappop(returned)
         while arrived and arrived[0].state is not State.READY:
             arrived.popleft()
         if returned and (not arrived or returned[0][0] < arrived[0].id):
-            return returned[0][1]
+            return returned[0][2]
         return arrived[0] if arrived else None
 
     def take(self) -> Entry | None:
@@ -55,25 +62,34 @@ class Lane:
         head = self.head()
         if head is None:
             return None
-        if self.returned and self.returned[0][1] is head:
+        if self.returned and self.returned[0][2] is head:
             heappop(self.returned)
         else:
             arrived.popleft()
         return head
 
     def compact(self) -> None:
-        """Forget the entries that left."""
+        """Forget the entries that left, and where an entry stands a second time."""
         self.arrived = deque(each for each in self.arrived if each.state is State.READY)
-        self.returned = [each for each in self.returned if each[1].state is State.READY]
+        known = {each.id for each in self.arrived}
+        kept = {}
+        for place in self.returned:
+            if place[2].state is State.READY and place[0] not in known:
+                kept[place[0]] = place
+        self.returned = list(kept.values())
         heapify(self.returned)
 
     def __iter__(self) -> Iterator[Entry]:
         waiting = merge(
             ((each.id, each) for each in self.arrived),
-            sorted(self.returned, key=lambda pair: pair[0]),
+            ((id_, entry) for id_, _, entry in sorted(self.returned)),
             key=lambda pair: pair[0],
         )
-        return (entry for _, entry in waiting if entry.state is State.READY)
+        last = None
+        for id_, entry in waiting:
+            if entry.state is State.READY and id_ != last:
+                last = id_
+                yield entry
 
 
 class Order(ABC):
@@ -99,7 +115,7 @@ class Order(ABC):
         """Note that an entry that was taken is not leased any more."""
 
     def hold(self, entry: Entry) -> None:  # noqa: B027 - only groups care
-        """Note that an entry is leased that was never put here: restored from the store."""
+        """Note that an entry is leased that was never put here, or was taken by another way."""
 
     @abstractmethod
     def compact(self) -> None:
@@ -396,9 +412,11 @@ class FairOrder(Order):
             self._rank(group)
 
     def hold(self, entry: Entry) -> None:
-        """Note that an entry is leased that was never put here."""
+        """Note that an entry is leased that was never put here, or taken by another way."""
         if entry.group:
-            self._groups.setdefault(entry.group, Group(entry.group)).held += 1
+            group = self._groups.setdefault(entry.group, Group(entry.group))
+            group.held += 1
+            self._rank(group)
 
     def compact(self) -> None:
         """Forget entries that left by another way, and ranks that are not true any more."""

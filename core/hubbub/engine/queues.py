@@ -17,6 +17,7 @@ from hubbub.clock import Clock
 from hubbub.errors import NotFoundError, RefusedError, UnavailableError
 from hubbub.message import Message
 
+from .choices import Choice, Choices
 from .consumers import Line, PushConsumer
 from .contract import (
     LASTING_OWNER,
@@ -105,6 +106,7 @@ class MemoryQueue(Queue):
         self._order: Order = _order_for(settings)
         self._fair: FairOrder | None = None
         self._line = Line(self)
+        self._choices = Choices(self._order_of_choice)
         self._dispatching = False
         self._visible = self._in_flight = self._delayed_count = 0
         self._bytes = self._visible_bytes = 0
@@ -211,7 +213,18 @@ class MemoryQueue(Queue):
         else:
             self._visible += 1
             self._visible_bytes += entry.size
-            self._order.put(entry)
+            self._put(entry)
+
+    def _put(self, entry: Entry) -> None:
+        """Let an entry wait at its place."""
+        self._order.put(entry)
+        if self._choices:
+            self._choices.offer(entry, self._visible)
+
+    def _order_of_choice(self) -> Order:
+        """Make the order in which a consumer chooses."""
+        priorities = self.settings.priorities
+        return PriorityOrder(priorities) if priorities else ArrivalOrder()
 
     def _schedule(self, heap: list[tuple[int, int, Entry]], when: int, entry: Entry) -> None:
         """Note a deadline; those of entries that left long ago are thrown out now and then."""
@@ -358,13 +371,22 @@ class MemoryQueue(Queue):
         consumers = self._line.consumers
         if consumers and (terms.exclusive or any(each.terms.exclusive for each in consumers)):
             raise RefusedError(f"queue {self.name!r} is in exclusive use")
-        return self._line.join(deliver, terms, cancelled)
+        accepts = terms.accepts
+        if accepts is None:
+            return self._line.join(deliver, terms, cancelled)
+        if self.settings.fifo:
+            raise RefusedError(f"nobody can choose from {self.name!r}, which is a FIFO queue")
+        return self._line.join(
+            deliver, terms, cancelled,
+            joined=lambda consumer: self._choices.add(consumer, accepts, self._order),
+        )  # fmt: skip
 
     def leave(self, consumer: PushConsumer) -> None:
         """Let a consumer go."""
         if consumer not in self._line:
             return
         self._line.forget(consumer)
+        self._choices.forget(consumer)
         self.last_used = self._host.clock.now()
         if self.settings.auto_delete and self._line.empty:
             self._host.retire(self)
@@ -401,7 +423,13 @@ class MemoryQueue(Queue):
             consumer, room = turn
             alone = len(self._line) == 1
             batch = batches.setdefault(consumer, object())
-            entries = self._take(room if alone else 1, batch)
+            choice = self._choices.of(consumer) if self._choices else None
+            if choice is not None:
+                entries = self._choose(consumer, choice, room if alone else 1)
+                if choice.idle and not entries:
+                    continue
+            else:
+                entries = self._take(room if alone else 1, batch)
             if not entries:
                 break
             deliveries = self._lease(entries, consumer.terms, consumer)
@@ -429,11 +457,7 @@ class MemoryQueue(Queue):
                 break
             self._visible -= 1
             self._visible_bytes -= entry.size
-            if (
-                max_receives is not None
-                and entry.receives >= max_receives
-                and not self._host.keeps(self)
-            ):
+            if max_receives is not None and self._is_given_up(entry):
                 entry.state = LEASED
                 self._in_flight += 1
                 self._end_lease(entry)
@@ -443,6 +467,50 @@ class MemoryQueue(Queue):
             taken.append(entry)
         self._in_flight += len(taken)
         return taken
+
+    def _choose(self, consumer: PushConsumer, choice: Choice, limit: int) -> list[Entry]:
+        """Remove up to `limit` entries that a consumer wants; it leaves the line if there are none.
+
+        They stand in the queue's own order still, which passes over them.
+        """
+        taken: list[Entry] = []
+        choice.idle = False
+        max_in_flight = self.settings.max_in_flight
+        if max_in_flight is not None:
+            limit = min(limit, max_in_flight - self._in_flight)
+        while len(taken) < limit:
+            entry = choice.take(self._message_of)
+            if entry is None:
+                choice.idle = True
+                self._line.leave(consumer)
+                if choice.more:
+                    self._host.arm(self, self._host.clock.now())
+                break
+            self._leave_ready(entry)
+            self._left += 1
+            entry.state = LEASED
+            self._in_flight += 1
+            self._order.hold(entry)
+            if self._is_given_up(entry):
+                self._end_lease(entry)
+                self._give_up(entry, "delivery_limit")
+            else:
+                taken.append(entry)
+        if self._left > 1000 + self._visible:
+            self._left = 0
+            self._order.compact()
+        return taken
+
+    def _is_given_up(self, entry: Entry) -> bool:
+        """Whether an entry has been received as often as it may."""
+        most = self.settings.max_receives
+        return most is not None and entry.receives >= most and not self._host.keeps(self)
+
+    def _message_of(self, entry: Entry) -> Message:
+        """Return a message, which is left in the store if it is there."""
+        if entry.message is not None:
+            return entry.message
+        return self._host.journal.fetch([entry.id])[entry.id]
 
     def _lease(
         self, entries: list[Entry], terms: ConsumerTerms, consumer: PushConsumer | None
@@ -663,7 +731,7 @@ class MemoryQueue(Queue):
         entry.visible_at = expired_at
         self._visible += 1
         self._visible_bytes += entry.size
-        self._order.put(entry)
+        self._put(entry)
 
     def _leave_ready(self, entry: Entry) -> None:
         self._visible -= 1
@@ -730,6 +798,7 @@ class MemoryQueue(Queue):
                 self._return(entry, entry.visible_at)
                 if entry.stored and entry.state is READY:
                     host.journal.touch(self.number, entry)
+        self._choices.look_on()
         self.dispatch()
         self._expire(now)
         self._retain(now)
@@ -857,6 +926,7 @@ class MemoryQueue(Queue):
             entry.state = GONE
         self.entries.clear()
         self._order = _order_for(self.settings)
+        self._choices = Choices(self._order_of_choice)
         for consumer in consumers:
             consumer.cancelled(reason)
 
