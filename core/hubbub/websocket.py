@@ -8,7 +8,6 @@ Source: RFC 6455; compression RFC 7692.
 """
 
 import base64
-import binascii
 import io
 import struct
 from collections.abc import Awaitable, Callable, Sequence
@@ -632,6 +631,6 @@ def _check_key(keys: Sequence[str]) -> None:
     try:
         if len(keys) == 1 and len(base64.b64decode(keys[0], validate=True)) == 16:
             return
-    except binascii.Error:
+    except ValueError:  # not base64, or not even ASCII
         pass
     raise HttpError(400, "illegal Sec-WebSocket-Key")

@@ -198,6 +198,7 @@ async def test_the_sample_handshake_of_the_rfc() -> None:
         (handshake(Sec_WebSocket_Key=None), 400),
         (handshake(Sec_WebSocket_Key="c2hvcnQ="), 400),
         (handshake(Sec_WebSocket_Key="!"), 400),
+        (handshake(Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZé=="), 400),
         (handshake(Sec_WebSocket_Version=None), 400),
         (handshake(Sec_WebSocket_Version="8"), 426),
     ],
