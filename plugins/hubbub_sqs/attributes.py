@@ -65,11 +65,8 @@ class RedrivePolicy:
 
     target: str
     max_receives: int
-
-    def as_text(self) -> str:
-        """Write it as SQS tells it: the count as a number, however it was given."""
-        policy = {"deadLetterTargetArn": self.target, "maxReceiveCount": self.max_receives}
-        return msgspec.json.encode(policy).decode()
+    text: str
+    """As SQS tells it: as given, but always with a number for the count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +272,7 @@ class _Change:
         target = self._find_target(policy.target, value)
         if target.fifo != self._settings.fifo:
             raise _bad_redrive(value, "Dead-letter queue must be same type of queue as the source.")
-        self._keep("RedrivePolicy", policy.as_text())
+        self._keep("RedrivePolicy", policy.text)
         self._fields |= {
             "dead_letter": target.address,
             "dead_letter_rests": True,
@@ -381,7 +378,10 @@ def read_redrive_policy(value: str) -> RedrivePolicy:
         )
     if type(target) is not str:
         raise _bad_redrive(value, "Invalid value for deadLetterTargetArn.")
-    return RedrivePolicy(target, number)
+    if number is not count:
+        kept = {"deadLetterTargetArn": target, "maxReceiveCount": number}
+        value = msgspec.json.encode(kept).decode()
+    return RedrivePolicy(target, number, value)
 
 
 def read_allow_policy(value: str) -> tuple[str, tuple[str, ...]]:

@@ -46,15 +46,15 @@ async def add_permission(context: Context, params: Params) -> Params:
     """Add a statement that lets accounts do actions."""
     queue = locate(context, params, "configure")
     label = _read_label(params)
-    accounts: Sequence[str] = params.get("AWSAccountIds") or ()
+    accounts: Sequence[str] | None = params.get("AWSAccountIds")
     actions: Sequence[str] = params.get("Actions") or ()
-    if not accounts:
+    if accounts is None:
         raise missing_parameter("PrincipalId")
     if not actions:
         raise missing_parameter("Actions")
-    for account in accounts:
-        if not _ACCOUNT.fullmatch(account):
-            raise invalid_value(f"[{account}]", "PrincipalId", "Unable to verify.")
+    strangers = [account for account in accounts if not _ACCOUNT.fullmatch(account)]
+    if strangers or not accounts:
+        raise invalid_value(f"[{', '.join(strangers)}]", "PrincipalId", "Unable to verify.")
     for action in actions:
         if action not in _ACTIONS:
             reason = "Please refer to the appropriate WSDL for a list of valid actions. "

@@ -447,8 +447,10 @@ def test_bad_permissions(sqs: "SQSClient", queue: str) -> None:
         sqs.add_permission(**good | {"Actions": ["Fly"]})
     with refused("InvalidParameterValue", "Only the queue owner is allowed to invoke this action."):
         sqs.add_permission(**good | {"Actions": ["SendMessage", "RemovePermission"]})
-    with refused("InvalidParameterValue", "PrincipalId"):
-        sqs.add_permission(**good | {"AWSAccountIds": ["me"]})
+    for accounts, told in ((["me", "1" * 12], "[me]"), ([], "[]")):
+        text = f"Value {told} for parameter PrincipalId is invalid. Reason: Unable to verify."
+        with refused("InvalidParameterValue", text):
+            sqs.add_permission(**good | {"AWSAccountIds": accounts})
     with refused("InvalidParameterValue", "Label"):
         sqs.add_permission(**good | {"Label": "a b"})
     with refused("MissingParameter", "The request must contain the parameter Actions."):
@@ -492,9 +494,11 @@ def test_redrive_policy_between_types(sqs: "SQSClient", queue: str, fifo: str) -
             )
 
 
-def test_redrive_policy_is_told_in_one_form(
+def test_redrive_policy_is_told_with_a_number(
     sqs: "SQSClient", queue: str, make_queue: Callable[..., str]
 ) -> None:
+    policy = redrive(arn(sqs, queue), 3)
+    assert attributes(sqs, make_queue(RedrivePolicy=policy))["RedrivePolicy"] == policy
     source = make_queue(RedrivePolicy=redrive(arn(sqs, queue), "3"))
     assert attributes(sqs, source)["RedrivePolicy"] == (
         f'{{"deadLetterTargetArn":"{arn(sqs, queue)}","maxReceiveCount":3}}'
