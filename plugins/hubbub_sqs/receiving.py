@@ -116,7 +116,14 @@ async def _receive(
     """Receive; nothing stays leased to a client that is gone before it could be answered."""
     session, name = queue.session, queue.name
     try:
-        deliveries = await session.receive(name, limit, lease=visibility)
+        try:
+            deliveries = await session.receive(name, limit, lease=visibility)
+        except RefusedError:
+            if not wait and queue.settings.fifo:
+                return ()
+            if not wait:
+                raise _over_limit() from None
+            deliveries = []
         if deliveries or not wait:
             return deliveries
         request = context.request
@@ -128,13 +135,14 @@ async def _receive(
         return deliveries
     except NotFoundError:
         raise no_such_queue() from None
-    except RefusedError:
-        if queue.settings.fifo:
-            return ()
-        raise AwsError(
-            "OverLimit",
-            "Too many messages in flight: delete some, or wait for their visibility timeouts.",
-        ) from None
+
+
+def _over_limit() -> AwsError:
+    """So many messages are in flight that a short poll gets none: a long one waits for fewer."""
+    return AwsError(
+        "OverLimit",
+        "Too many messages in flight: delete some, or wait for their visibility timeouts.",
+    )
 
 
 def _read_limits(queue: Located, params: Params) -> tuple[int, int | None, int]:

@@ -1,9 +1,11 @@
 """SQS and the rest of the bus: what other protocols send and receive, through a session."""
 
 import datetime as dt
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from hubbub import Delivery, Message, Principal, QueueSettings, Session
@@ -303,3 +305,38 @@ def test_a_lease_of_another_protocol_counts_for_sqs(
     (found,) = receive(sqs, queue)
     assert found["Attributes"]["ApproximateReceiveCount"] == "2"
     assert counts(sqs, queue) == (0, 1, 0)
+
+
+@pytest.mark.parametrize("kind", ["queue", "fifo"])
+def test_too_many_in_flight(
+    hub: SqsHub, sqs: "SQSClient", kind: str, request: pytest.FixtureRequest
+) -> None:
+    url: str = request.getfixturevalue(kind)
+    name = url.rpartition("/")[2]
+
+    async def limit(session: Session) -> None:
+        info = session.find_queue(name)
+        assert info is not None
+        assert info.settings.max_in_flight == 120_000
+        settings = msgspec.structs.replace(info.settings, max_in_flight=2)
+        await session.configure_queue(name, settings)
+
+    as_other(hub, limit)
+    for body in ("a", "b", "c"):
+        options: Any = {"MessageGroupId": body} if kind == "fifo" else {}
+        sqs.send_message(QueueUrl=url, MessageBody=body, **options)
+    first, _ = receive(sqs, url)
+    if kind == "fifo":
+        assert receive(sqs, url) == []
+    else:
+        with refused("OverLimit", status=403):
+            receive(sqs, url)
+    assert receive(sqs, url, WaitTimeSeconds=1) == []
+    found: list[Any] = []
+    waiting = threading.Thread(
+        target=lambda: found.extend(receive(hub.client(), url, WaitTimeSeconds=20))
+    )
+    waiting.start()
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=first["ReceiptHandle"])
+    waiting.join(10)
+    assert [each["Body"] for each in found] == ["c"]

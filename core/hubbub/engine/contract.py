@@ -306,7 +306,7 @@ class Queue(ABC):
         its owner leaves. A cancelled call leases nothing.
 
         Raises:
-            RefusedError: too many messages are in flight.
+            RefusedError: too many messages are in flight, and it need not wait until fewer are.
         """
 
     @abstractmethod

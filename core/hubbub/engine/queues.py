@@ -311,7 +311,8 @@ class MemoryQueue(Queue):
         self._check()
         settings = self.settings
         self.last_used = self._host.clock.now()
-        if settings.max_in_flight is not None and self._in_flight >= settings.max_in_flight:
+        limited = settings.max_in_flight is not None and self._in_flight >= settings.max_in_flight
+        if limited and not wait:
             raise RefusedError(f"{self._in_flight} messages of queue {self.name!r} are in flight")
         timed = settings.lease if lease is None else lease
         terms = ConsumerTerms(owner=owner, lease=None if held else timed)
