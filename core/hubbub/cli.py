@@ -49,9 +49,7 @@ class _Commands(click.Group):
 
         manager = _manager()
         manager.call_each(Hooks.hubbub_commands, self)
-        for plugin in manager:
-            if plugin.error is not None:
-                click.echo(f"plugin {plugin.name!r} failed: {plugin.error}", err=True)
+        _show_failures(manager)
 
 
 def make_cli() -> click.Group:
@@ -109,7 +107,7 @@ def _serve(config_file: Path | None, data: Path | None, durability: str | None) 
 
     hub = {"data": data, "durability": durability}
     config = _load(config_file, {"hub": {key: value for key, value in hub.items() if value}})
-    main = functools.partial(serve, config, ready=_show_endpoints)
+    main = functools.partial(serve, config, ready=functools.partial(_show_endpoints, config))
     with route_stdlib(make_logger(config.log)):
         _run(functools.partial(trio.run, main))
 
@@ -144,6 +142,7 @@ def _check(file: Path) -> None:
         click.echo(f"{number} problem{'s' if number > 1 else ''}", err=True)
         sys.exit(1)
     _warn(config)
+    _show_failures(_manager(config.plugins))
     click.echo(f"{file}: fine")
 
 
@@ -256,6 +255,12 @@ def _load(file: Path | None, settings: dict[str, dict[str, Any]], *, look: bool 
     return config
 
 
+def _show_failures(manager: "PluginManager") -> None:
+    for plugin in manager:
+        if plugin.error is not None:
+            click.echo(f"warning: plugin {plugin.name!r} failed: {plugin.error}", err=True)
+
+
 def _warn(config: "Config") -> None:
     for warning in config.warnings:
         click.echo(f"warning: {warning}", err=True)
@@ -288,10 +293,18 @@ def _fail(text: str) -> NoReturn:
     sys.exit(1)
 
 
-def _show_endpoints(endpoints: Sequence["Endpoint"]) -> None:
+def _show_endpoints(config: "Config", endpoints: Sequence["Endpoint"]) -> None:
     click.echo(click.style(f"hubbub {__version__} is ready", bold=True))
     _print_table([[each.protocol, each.url, each.client] for each in endpoints], indent="  ")
     click.echo()  # the end of the table, for programs that read it
+    hub = config.hub
+    if hub.engine != "embedded":
+        kept = f"Data is kept by the engine {hub.engine!r}."
+    elif hub.durability == "memory":
+        kept = "Data is kept in memory alone, and gone at the end."
+    else:
+        kept = f"Data is kept in {hub.data}."
+    click.echo(f"{kept} Ctrl-C stops.")
     sys.stdout.flush()
 
 

@@ -552,7 +552,8 @@ def _describe(value: object) -> str:
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list | tuple):
-        return "a list"
+        simple = all(each is None or isinstance(each, str | int | float) for each in value)
+        return f"the list {_cut(repr(list(value)))}" if simple else "a list"
     return f"a value of type {type(value).__name__}"
 
 

@@ -72,9 +72,12 @@ def installed_plugins() -> list[importlib.metadata.EntryPoint]:
     return sorted(importlib.metadata.entry_points(group=PROJECT), key=lambda entry: entry.name)
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
-    """Return "; did you mean …?" if one of the known names is close, else nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+def suggest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """Return "; did you mean …?" if one of the known names is close, else nothing.
+
+    `cutoff`: how close, from 0 to 1.
+    """
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
@@ -160,6 +163,8 @@ class PluginManager:
     def _guarded(self, plugin: Plugin, step: Callable[[Plugin], None]) -> None:
         try:
             step(plugin)
+        except PluginError as error:  # it says all there is to say
+            self.failed(plugin.name, error, during="loading", fatal=True, traceback=False)
         except Exception as error:
             self.failed(plugin.name, error, during="loading", fatal=True)
 
@@ -182,7 +187,8 @@ class PluginManager:
                 if implementation.hookwrapper or implementation.wrapper:
                     raise PluginError(f"{caller.name} is a wrapper; hooks are called one by one")
                 if not caller.has_spec() and not implementation.optionalhook:
-                    hint = suggest(caller.name, self.hooks())
+                    hint = suggest(caller.name, self.hooks(), cutoff=0.9)
+                    hint = hint or "; is the plugin that does disabled or not installed?"
                     raise PluginError(f"nobody offers a hook {caller.name}{hint}")
 
     # looking

@@ -27,7 +27,7 @@ class AwsService:
     """One AWS service.
 
     * `service`: its model and protocols; `operations`: a function for each action it serves.
-    * `client`: makes a line to copy into a shell from the endpoint's URL.
+    * `client`: what to give to the AWS command line for a first try, such as "sqs list-queues".
     * `unsigned`: actions that anybody may ask for without credentials, since a parameter (a token)
       is proof enough. Their principal has no permissions.
     * `pages`: what else is served with GET, by path.
@@ -35,7 +35,7 @@ class AwsService:
 
     service: Service
     operations: Mapping[str, OperationFunction]
-    client: Callable[[str], str]
+    client: str
     unsigned: frozenset[str] = frozenset()
     pages: Mapping[str, Page] = field(default_factory=dict)
 
@@ -58,10 +58,7 @@ class AwsHooks(Protocol):
             async def list_streams(context, params):
                 return {"StreamNames": [], "HasMoreStreams": False}
 
-            def client(url):
-                return f"aws --endpoint-url {url} kinesis list-streams"
-
             service = Service(load_model("kinesis"))
-            yield AwsService(service, {"ListStreams": list_streams}, client)
+            yield AwsService(service, {"ListStreams": list_streams}, "kinesis list-streams")
         ```
         """

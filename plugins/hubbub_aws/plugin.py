@@ -50,7 +50,18 @@ async def _serve(
 
     def describe(address: SocketAddress) -> list[Endpoint]:
         url = f"{scheme}://{address}"
-        return [Endpoint(each.service.model.service_id, url, each.client(url)) for each in services]
+        # On a machine without any credentials, too.
+        unsigned = (
+            "" if settings.auth == "verify" else f" --region {settings.region} --no-sign-request"
+        )
+        return [
+            Endpoint(
+                each.service.model.service_id,
+                url,
+                f"aws --endpoint-url {url}{unsigned} {each.client}",
+            )
+            for each in services
+        ]
 
     try:
         await hub.serve_http(

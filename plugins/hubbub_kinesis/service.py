@@ -108,9 +108,7 @@ class Kinesis:
     def service(self) -> AwsService:
         """Return the service at the AWS endpoint."""
         return AwsService(
-            Service(self._model, cbor=True, classes=True), self._operations, _client_line
+            Service(self._model, cbor=True, classes=True),
+            self._operations,
+            "kinesis create-stream --stream-name telemetry --shard-count 1",
         )
-
-
-def _client_line(url: str) -> str:
-    return f"aws --endpoint-url {url} kinesis create-stream --stream-name telemetry --shard-count 1"

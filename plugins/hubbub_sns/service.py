@@ -109,7 +109,7 @@ class Sns:
         return AwsService(
             model,
             operations,
-            lambda url: f"aws --endpoint-url {url} sns create-topic --name alerts",
+            "sns create-topic --name alerts",
             unsigned=UNSIGNED,
             pages={self._signer.path: self._certificate},
         )

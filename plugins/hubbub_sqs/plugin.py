@@ -63,7 +63,7 @@ class SqsPlugin:
             **permissions.operations(),
             **self._moving(hub).operations(),
         }
-        yield AwsService(service, operations, _client_line)
+        yield AwsService(service, operations, "sqs create-queue --queue-name orders")
 
     @hookimpl
     def hubbub_demo(self, hub: "Hub") -> Iterable[Scene]:
@@ -74,7 +74,3 @@ class SqsPlugin:
         if self._tasks is None:
             self._tasks = Moving(hub)
         return self._tasks
-
-
-def _client_line(url: str) -> str:
-    return f"aws --endpoint-url {url} sqs create-queue --queue-name orders"

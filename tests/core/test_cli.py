@@ -31,6 +31,12 @@ class Plugin:
             click.echo("hello from a plugin")
 
 
+class Lonely:
+    @hookimpl
+    def hubbub_of_somebody_else(self) -> None:
+        """Implement a hook that no plugin here offers."""
+
+
 class Failing:
     @hookimpl
     def hubbub_commands(self, cli: click.Group) -> None:
@@ -111,6 +117,17 @@ class TestCheck:
         result = run("check")
         assert result.exit_code == 0
         assert result.stderr.startswith("warning: hubbub.toml:3:12: users[0].password: ")
+
+    def test_plugins_that_do_not_load_are_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        lonely = PluginManager(plugins={"lonely": Lonely()}, installed=())
+        monkeypatch.setattr(hubbub.cli, "_manager", lambda settings: lonely)
+        Path("hubbub.toml").write_text("")
+        result = run("check")
+        assert (result.exit_code, result.stdout) == (0, "hubbub.toml: fine\n")
+        assert result.stderr == (
+            "warning: plugin 'lonely' failed: nobody offers a hook hubbub_of_somebody_else; is the "
+            "plugin that does disabled or not installed?\n"
+        )
 
     def test_a_missing_file(self) -> None:
         result = run("check", "nowhere.toml")
@@ -206,7 +223,14 @@ class TestServe:
             "  MQTT   mqtt://127.0.0.1:1883  mosquitto_sub -t '#'",
             "  Admin  http://127.0.0.1:8079  curl http://127.0.0.1:8079",
             "",
+            "Data is kept in hubbub-data. Ctrl-C stops.",
         ]
+
+    def test_it_says_where_data_is_kept(self, served: list[Config]) -> None:
+        last = run("serve", "--data", "elsewhere").stdout.splitlines()[-1]
+        assert last.startswith("Data is kept in elsewhere.")
+        last = run("serve", "--durability", "memory").stdout.splitlines()[-1]
+        assert last.startswith("Data is kept in memory alone")
 
     def test_options_win_over_the_environment_and_that_over_the_file(
         self, served: list[Config]

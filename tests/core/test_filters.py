@@ -154,13 +154,13 @@ def deep_policy(depth: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("policy", "problem", "message"),
     [
-        (["x"], "NOT_A_POLICY", "a filter policy must be a mapping of attributes, not a list"),
+        (["x"], "NOT_A_POLICY", "a filter policy must be a mapping of attributes, not the list"),
         ({1: ["x"]}, "NOT_A_POLICY", "must be text, not the number 1"),
         ({"x": "a"}, "NOT_A_LIST", "x: an attribute needs a list .* not the text 'a'; put it"),
         ({"x": None}, "NOT_A_LIST", "x: .* not null"),
         ({"x": {"prefix": "a"}}, "NOT_A_LIST", r"x\.prefix: an attribute needs a list"),
         ({"x": []}, "EMPTY_LIST", "x: the list is empty"),
-        ({"x": [["a"]]}, "BAD_VALUE", r"x\[0\]: .* not a list"),
+        ({"x": [["a"]]}, "BAD_VALUE", r"x\[0\]: .* not the list"),
         ({"x": ["a", b"b"]}, "BAD_VALUE", r"x\[1\]: .* not a value of type bytes"),
         ({"x": [float("nan")]}, "BAD_VALUE", r"x\[0\]"),
         ({"x": [{}]}, "BAD_CONDITION", r"x\[0\]: .* has 0"),

@@ -88,7 +88,7 @@ def explain(
             annotation = known[part].annotation
     if missing:
         return place, f"missing key {str(error['loc'][-1])!r}", True
-    text = error["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
+    text = re.sub(r"^\w+ should\b", "should", error["msg"].removeprefix("Value error, "))
     if error["type"] == "literal_error" and isinstance(value, str):
         text += suggest(value, re.findall(r"'([^']*)'", text))
     return place, text, False
