@@ -59,7 +59,7 @@ def build(folder: Path) -> Path:
 def run(
     program: Path,
     load: str,
-    options: Mapping[str, float],
+    options: Mapping[str, float | str],
     *,
     port: int,
     deadline: float,

@@ -104,7 +104,9 @@ def _rate_columns() -> tuple[Column, ...]:
     )
 
 
-def _measure_rate(load: str, options: Mapping[str, float]) -> Callable[[Target, Settings], Figures]:
+def _measure_rate(
+    load: str, options: Mapping[str, float | str]
+) -> Callable[[Target, Settings], Figures]:
     protocol = load.partition("-")[0]
 
     def measure(target: Target, settings: Settings) -> Figures:
@@ -221,7 +223,7 @@ def _measure_start(target: Target, settings: Settings) -> Figures:
 
 
 def _rate(
-    name: str, title: str, load: str, *, compare: str = "per_cpu_second", **options: float
+    name: str, title: str, load: str, *, compare: str = "per_cpu_second", **options: float | str
 ) -> Lane:
     protocol = load.partition("-")[0]
     return Lane(
@@ -259,6 +261,10 @@ LANES = (
         "Kinesis, 4 connections: PutRecords of a hundred, GetRecords",
         "kinesis",
         connections=4,
+    ),
+    _rate("http", "HTTP, 8 connections: plain GET", "http", path="/healthz"),
+    _rate(
+        "http-many", "HTTP, 500 connections: plain GET", "http", path="/healthz", connections=500
     ),
     _rate("mqtt0", "MQTT QoS 0, 1 publisher → 1 subscriber", "mqtt"),
     _rate("mqtt1", "MQTT QoS 1, 1 → 1", "mqtt", qos=1, window=500),

@@ -58,7 +58,7 @@ def hubbub() -> Server:
     sections = _listening_sections()
     return Server(
         "hubbub",
-        frozenset({"sqs", "sns", "kinesis", "mqtt", "amqp", "stomp"}),
+        frozenset({"sqs", "sns", "kinesis", "mqtt", "amqp", "stomp", "http"}),
         version,
         lambda folder: _launch_hubbub(sections, folder),
     )
@@ -78,8 +78,8 @@ def _listening_sections() -> list[str]:
 
 def _launch_hubbub(sections: Sequence[str], folder: Path) -> Launch:
     """Give the listeners that are measured a port we know, and all others whatever is free."""
-    binds = {name: free_port() for name in ("aws", "mqtt", "amqp", "stomp")}
-    ports = binds | _aws_ports(binds["aws"])
+    binds = {name: free_port() for name in ("aws", "mqtt", "amqp", "stomp", "admin")}
+    ports = binds | _aws_ports(binds["aws"]) | {"http": binds["admin"]}
     lines = ["[hub]", 'durability = "full"']
     for name in sections:
         lines += [f"[{name}.listener]", f'bind = ["127.0.0.1:{binds.get(name, 0)}"]']
@@ -212,6 +212,47 @@ kinesalite({{ createStreamMs: 50, deleteStreamMs: 50 }}).listen({port}, "127.0.0
     return Launch(["node", str(program)], {"kinesis": port})
 
 
+def _write_asgi_application(folder: Path) -> None:
+    """Write the least that answers as our `/healthz` does, as the module `application`."""
+    (folder / "application.py").write_text(
+        """\
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise RuntimeError("HTTP alone")
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"3")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"ok\\n"})
+"""
+    )
+
+
+def _launch_uvicorn(command: str, folder: Path) -> Launch:
+    _write_asgi_application(folder)
+    port = free_port()
+    options = [
+        "--http",
+        "h11",
+        "--loop",
+        "asyncio",
+        "--lifespan",
+        "off",
+        "--no-access-log",
+        "--log-level",
+        "error",
+    ]
+    where = ["--host", "127.0.0.1", "--port", str(port), "--app-dir", str(folder)]
+    return Launch([command, *options, *where, "application:app"], {"http": port})
+
+
+def _launch_hypercorn(command: str, folder: Path) -> Launch:
+    _write_asgi_application(folder)
+    port = free_port()
+    options = ["--worker-class", "trio", "--bind", f"127.0.0.1:{port}", "--log-level", "error"]
+    return Launch(
+        [command, *options, "application:app"], {"http": port}, {"PYTHONPATH": str(folder)}
+    )
+
+
 def _package(command: str) -> Path:
     """Return the folder of the npm package that a command is of."""
     for folder in Path(command).resolve().parents:
@@ -289,5 +330,21 @@ PEERS = (
         "npm install kinesalite",
         _npm_version,
         _launch_kinesalite,
+    ),
+    Peer(
+        "uvicorn",
+        frozenset({"http"}),
+        "uvicorn",
+        "pip install uvicorn",
+        _python_version("uvicorn"),
+        _launch_uvicorn,
+    ),
+    Peer(
+        "hypercorn",
+        frozenset({"http"}),
+        "hypercorn",
+        "pip install 'hypercorn[trio]'",
+        _python_version("hypercorn"),
+        _launch_hypercorn,
     ),
 )

@@ -88,23 +88,3 @@ void copy_element(const Response *response, const char *name, char *to, size_t s
   if (from) close = memchr(from + n, '<', response->body + response->body_length - from - n);
   copy_text(close ? from + n : NULL, close ? close - from - n : 0, name, to, size, response);
 }
-
-void aws_print(uint64_t messages, double seconds) {
-  printf("{\"messages\": %lu, \"seconds\": %.3f, \"p50_ms\": %.3f, \"p99_ms\": %.3f, "
-         "\"empty\": %lu, \"reconnects\": %lu, \"errors\": %lu}\n",
-         messages, seconds, latency_ms(.5), latency_ms(.99), http.empty, http.reconnects,
-         http.errors);
-}
-
-void aws_measure(const uint64_t *messages) {
-  uint64_t end = now_ns() + (uint64_t)(options.warm * 1e9);
-  while (now_ns() < end) poll_connections(10000000);
-  mark("begin");
-  http.measuring = true;
-  uint64_t start = now_ns(), first = *messages;
-  end = start + (uint64_t)(options.seconds * 1e9);
-  while (now_ns() < end) poll_connections(10000000);
-  double seconds = (now_ns() - start) / 1e9;
-  mark("end");
-  aws_print(*messages - first, seconds);
-}

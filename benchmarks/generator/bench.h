@@ -15,7 +15,7 @@ struct options {
   int port;
   double warm, seconds;    /* not measured, then measured */
   int size;                /* bytes of a body, at least 32 */
-  int connections;         /* AWS and idle loads */
+  int connections;         /* AWS, HTTP and idle loads */
   int subscribers, qos;    /* MQTT load */
   int reliable;            /* AMQP, STOMP loads: confirms, and acknowledgements */
   int window;              /* messages between publisher and subscribers at most */
@@ -24,6 +24,7 @@ struct options {
   int batch;               /* SQS load: messages in a request */
   int raw;                 /* SNS load: whether queues get messages without envelope */
   long depth, count;       /* SQS receive load: messages waiting, messages received at most */
+  const char *path;        /* HTTP load */
   double fill_deadline;    /* SQS receive load: seconds to send `depth` messages */
 };
 extern struct options options;
@@ -124,6 +125,9 @@ Response http_call(Connection *c);
 /* From here on `on_response` gets each answer, and appends the next request to `out` or none. If
    the server closes instead of answering, it gets an empty one with status 0 on a new socket. */
 void http_watch(Connection *c, void (*on_response)(Connection *, const Response *));
+/* Warm up, then measure how far `messages` gets, and print that. */
+void http_measure(const uint64_t *messages);
+void http_print(uint64_t messages, double seconds);
 
 /* ---- AWS services (aws.c) ---- */
 void aws_json(Buffer *out, const char *service, const char *version, const char *target,
@@ -136,9 +140,6 @@ const uint8_t *find_string(const uint8_t *from, const uint8_t *end, const char *
 /* Copy a string of an answer in JSON, an element of one in XML; ends us if there is none. */
 void copy_string(const Response *response, const char *key, char *to, size_t size);
 void copy_element(const Response *response, const char *name, char *to, size_t size);
-/* Warm up, then measure how far `messages` gets, and print that. */
-void aws_measure(const uint64_t *messages);
-void aws_print(uint64_t messages, double seconds);
 
 /* ---- SQS queues (sqs.c): requests are added to `out`, what takes a connection awaits them ---- */
 void sqs_create_queue(Connection *c, const char *name, char *url, size_t size);
@@ -158,4 +159,5 @@ void load_sqs(void);
 void load_sqs_receive(void);
 void load_sns(void);
 void load_kinesis(void);
+void load_http(void);
 #endif

@@ -129,3 +129,23 @@ void http_watch(Connection *c, void (*on_response)(Connection *, const Response 
   connection_watch(c);
   next_request(c);
 }
+
+void http_print(uint64_t messages, double seconds) {
+  printf("{\"messages\": %lu, \"seconds\": %.3f, \"p50_ms\": %.3f, \"p99_ms\": %.3f, "
+         "\"empty\": %lu, \"reconnects\": %lu, \"errors\": %lu}\n",
+         messages, seconds, latency_ms(.5), latency_ms(.99), http.empty, http.reconnects,
+         http.errors);
+}
+
+void http_measure(const uint64_t *messages) {
+  uint64_t end = now_ns() + (uint64_t)(options.warm * 1e9);
+  while (now_ns() < end) poll_connections(10000000);
+  mark("begin");
+  http.measuring = true;
+  uint64_t start = now_ns(), first = *messages;
+  end = start + (uint64_t)(options.seconds * 1e9);
+  while (now_ns() < end) poll_connections(10000000);
+  double seconds = (now_ns() - start) / 1e9;
+  mark("end");
+  http_print(*messages - first, seconds);
+}

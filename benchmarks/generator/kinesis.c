@@ -129,5 +129,5 @@ void load_kinesis(void) {
     put(&clients[i]);
     http_watch(clients[i].connection, next_step);
   }
-  aws_measure(&read_records);
+  http_measure(&read_records);
 }

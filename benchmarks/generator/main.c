@@ -1,7 +1,7 @@
 /* The load generator of the benchmarks: one thread, epoll, raw sockets, nothing but libc.
  *
  *   bench LOAD --port N [--option value]...       LOAD: mqtt, mqtt-idle, amqp, stomp, sqs,
- *                                               sqs-receive, sns, kinesis
+ *                                               sqs-receive, sns, kinesis, http
  *
  * Prints `{"mark": "NAME"}` where a phase begins and waits for a line on stdin, so that whoever
  * started it reads CPU times and memory of the server at that moment; then one line with the
@@ -27,6 +27,7 @@ struct options options = {
     .batch = 1,
     .depth = 1000,
     .count = 1000,
+    .path = "/",
     .fill_deadline = 300,
 };
 
@@ -109,6 +110,7 @@ static void parse_option(const char *name, const char *value) {
   OPTION("raw", raw, atoi)
   OPTION("depth", depth, atol)
   OPTION("count", count, atol)
+  OPTION("path", path, )
   OPTION("fill-deadline", fill_deadline, atof)
 #undef OPTION
   die("unknown option %s", name);
@@ -140,6 +142,7 @@ int main(int argc, char **argv) {
       {"sqs-receive", load_sqs_receive},
       {"sns", load_sns},
       {"kinesis", load_kinesis},
+      {"http", load_http},
   };
   for (size_t i = 0; i < sizeof loads / sizeof *loads; i++) {
     if (strcmp(argv[1], loads[i].name)) continue;

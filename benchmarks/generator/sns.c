@@ -112,5 +112,5 @@ void load_sns(void) {
     publish(&clients[i]);
     http_watch(clients[i].connection, next_step);
   }
-  aws_measure(&deleted);
+  http_measure(&deleted);
 }

@@ -150,7 +150,7 @@ void load_sqs(void) {
     request_send(connections[i], options.batch);
     http_watch(connections[i], next_step);
   }
-  aws_measure(&deleted);
+  http_measure(&deleted);
 }
 
 static uint64_t stored;
@@ -197,5 +197,5 @@ void load_sqs_receive(void) {
   }
   double seconds = (now_ns() - start) / 1e9;
   mark("end");
-  aws_print(received, seconds);
+  http_print(received, seconds);
 }
