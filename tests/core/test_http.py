@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,14 @@ from hubbub.http import (
     Upgrade,
 )
 from hubbub.server import Flusher, ListenerSettings, Shutdown, Transport, serve_tcp
+
+PARSER = "h11"
+
+
+@pytest.fixture(params=["h11", "httptools"], autouse=True)
+def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs with both parsers, and gets the same answers."""
+    monkeypatch.setattr(sys.modules[__name__], "PARSER", request.param)
 
 
 @dataclass
@@ -84,7 +93,7 @@ async def serving(
     running = Running(
         HttpServer(
             app,
-            HttpSettings(**settings),
+            HttpSettings(**{"parser": PARSER, **settings}),
             shutdown=shutdown,
             on_error=lambda error, _: running.errors.append(error),
             clock=lambda: 784_111_777.5,
@@ -424,60 +433,169 @@ async def test_a_crash_is_a_500_and_the_connection_stays() -> None:
 # Malformed requests, and those that two parsers could read in two ways
 
 
+def with_header(*lines: bytes) -> bytes:
+    return b"".join([b"GET / HTTP/1.1\r\nHost: a\r\n", *lines, b"\r\n"])
+
+
 @pytest.mark.parametrize(
     ("data", "code"),
     [
         (b"garbage\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00", 400),
         (b"GET /\r\n\r\n", 400),
+        (b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET /  HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n", 400),
+        (b"GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b" GET / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"G(T / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET / http/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET / HTTP/1.10\r\nHost: a\r\n\r\n", 400),
         (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        (b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505),
+        (b"GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505),
+        (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET /\xe4 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET /\x7f HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        # who is asked
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", 400),
-        (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nhOST: a\r\n\r\n", 400),
+        # names and values
+        (with_header(b"Bad Name: x\r\n"), 400),
+        (with_header(b"X : a\r\n"), 400),
+        (with_header(b": a\r\n"), 400),
+        (with_header(b"X\r\n"), 400),
+        (with_header(b"X(: a\r\n"), 400),
+        (with_header(b"X\xe4: a\r\n"), 400),
+        *[(with_header(b"X: a%cb\r\n" % byte), 400) for byte in (0, 1, 8, 11, 12, 27, 127)],
+        # lines
+        (with_header(b"X: a\r\n b\r\n"), 400),
+        (with_header(b"X: a\r\n\tb\r\n"), 400),
+        (with_header(b" X: a\r\n"), 400),
+        (with_header(b"X: a\nY: b\r\n"), 400),
+        (with_header(b"X: a\rY: b\r\n"), 400),
+        (with_header(b"X: a\r\r\n"), 400),
+        (b"GET / HTTP/1.1\nHost: a\n\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\n\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\n", 400),
+        (b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        # lengths
         (post(b"abc", b"Content-Length: 2"), 400),
-        (post(b"abc", b"Content-Length: 3, 4"), 400),
-        (post(b"abc").replace(b": 3", b": +3"), 400),
-        (post(b"abc").replace(b": 3", b": -3"), 400),
-        (post(b"abc").replace(b": 3", b": 0x3"), 400),
+        (post(b"abc", b"Content-Length: 3"), 400),
+        (post(b"abc", b"content-length: 3"), 400),
+        *[
+            (post(b"abc").replace(b": 3", b": " + length), 400)
+            for length in (
+                b"3, 4", b"3, 3", b"3,3", b"+3", b"-3", b"0x3", b"3 ,", b"", b"3.0", b"3 3",
+                b"\xb3", b"9" * 30,
+            )
+        ],
+        (post(b"abc").replace(b"Length: 3", b"Length : 3"), 400),
+        # encodings
         (post(b"abc", b"Transfer-Encoding: chunked"), 400),
         (post(b"abc", b"Transfer-Encoding: identity"), 501),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", 501),
+        *[
+            (with_header(b"Transfer-Encoding: %s\r\n" % encoding), 501)
+            for encoding in (
+                b"gzip, chunked", b"chunked, chunked", b"xchunked", b"chunked;x=1",
+                b'"chunked"', b"",
+            )
+        ],
+        (with_header(b"Transfer-Encoding: chunked\r\n" * 2), 400),
+        (with_header(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n"), 400),
+        (with_header(b"Transfer-Encoding : chunked\r\n"), 400),
+        (with_header(b"Transfer-Encoding:\x0bchunked\r\n"), 400),
         (b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     ],
-)
+)  # fmt: skip
 async def test_malformed_heads(data: bytes, code: int) -> None:
     async with serving(echo) as running:
         answer = await running.exchange(data + GET)
-        assert status(answer) == code
-        assert answer.count(b"HTTP/1.1 ") == 1
+        # Parsers differ in what they say of an encoding that they don't know: 501 or 400.
+        assert status(answer) in ({code} if b"ransfer-Encoding" not in data else {400, 501})
+        assert answer.count(b"\r\nDate: ") == 1
         assert b"Connection: close\r\n" in answer
         assert running.server.stats.bad_requests == 1
+        assert running.server.stats.requests == 0
         assert running.errors == []
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"X:a\r\nY:\r\nZ: \t \r\n",
+        b"X: a\tb  c\r\n",
+        b"X: \xe4\xff\r\n",
+        b"!#$%&'*+-.^_`|~09azAZ: x\r\n",
+        b"Content-Length:\t0 \r\n",
+        b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAAA\r\n",
+        b"Proxy-Connection: close\r\n",
+    ],
+)
+async def test_well_formed_heads(lines: bytes) -> None:
+    async with serving(echo) as running:
+        answer = await running.exchange(with_header(lines) + CLOSING_GET)
+        assert answer.count(b"HTTP/1.1 200 ") == 2
+
+
+async def test_any_token_is_a_method() -> None:
+    async def app(request: Request) -> Response:
+        return Response(body=request.method.encode())
+
+    async with serving(app) as running:
+        for method in (b"PROPFIND", b"get", b"M-SEARCH", b"X!#$%&'*+-.^_`|~9"):
+            answer = await running.exchange(CLOSING_GET.replace(b"GET", method))
+            assert answer.endswith(b"\r\n\r\n" + method)
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.mark.parametrize(
     "chunks",
     [
         b"z\r\nabc\r\n0\r\n\r\n",
+        b"\r\nabc\r\n0\r\n\r\n",
+        b";x\r\nabc\r\n0\r\n\r\n",
         b"-3\r\nabc\r\n0\r\n\r\n",
+        b"+3\r\nabc\r\n0\r\n\r\n",
         b"0x3\r\nabc\r\n0\r\n\r\n",
         b" 3\r\nabc\r\n0\r\n\r\n",
+        b"3 \r\nabc\r\n0\r\n\r\n",
+        b"3_0\r\nabc\r\n0\r\n\r\n",
+        b"3 3\r\nabc\r\n0\r\n\r\n",
         b"3\r\nabcd\r\n0\r\n\r\n",
         b"3\r\nabcXX0\r\n\r\n",
+        b"3\r\nabc\n0\r\n\r\n",
+        b"3\r\nabc\r\r\n0\r\n\r\n",
         b"3\nabc\n0\n\n",
+        b"3\rabc\r0\r\r",
+        b"3;a\rb\r\nabc\r\n0\r\n\r\n",
+        b"3;a\nabc\r\n0\r\n\r\n",
+        b"3;a\0\r\nabc\r\n0\r\n\r\n",
+        b"3;" + b"a" * 2000 + b"\r\nabc\r\n0\r\n\r\n",
+        b"3;" + b"a" * 2000,
         b"ffffffffffffffffffffff\r\nabc",
+        b"0" * 2000,
+        b"0\r\nX: a\n\r\n",
+        b"0\r\nX: a\n\n",
+        b"0\r\nX a\r\n\r\n",
+        b"0\r\n X: a\r\n\r\n",
+        b"0\r\nX: a\r\n folded\r\n\r\n",
+        b"0\r\nX: \0\r\n\r\n",
+        b"0\r\n\rX",
+        b"0\r\n\n",
+        b"0\r\n" + b"X: " + b"a" * 40_000,
+        b"0\r\n" + b"X: a\r\n" * 10_000,
     ],
 )
 async def test_malformed_chunks(chunks: bytes) -> None:
-    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     async with serving(echo) as running:
-        answer = await running.exchange(head + chunks + GET)
+        answer = await running.exchange(CHUNKED + chunks + GET)
         assert status(answer) == 400
         assert answer.count(b"HTTP/1.1 ") == 1
+        assert running.errors == []
 
 
 async def test_a_bad_request_after_good_ones() -> None:

@@ -5,9 +5,8 @@ hands the connection to another protocol. `HttpServer` is a handler for `hubbub.
 """
 
 from hubbub.http.compression import CompressionSettings, compress
-from hubbub.http.h11_parser import H11Parser
 from hubbub.http.messages import App, Headers, HttpError, Request, Response, Upgrade
-from hubbub.http.parser import BadRequest, RequestHead, RequestParser
+from hubbub.http.parser import BadRequest, RequestHead
 from hubbub.http.server import HttpServer
 from hubbub.http.settings import HttpSettings, HttpStats
 
@@ -15,7 +14,6 @@ __all__ = [
     "App",
     "BadRequest",
     "CompressionSettings",
-    "H11Parser",
     "Headers",
     "HttpError",
     "HttpServer",
@@ -23,7 +21,6 @@ __all__ = [
     "HttpStats",
     "Request",
     "RequestHead",
-    "RequestParser",
     "Response",
     "Upgrade",
     "compress",

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable
 
-from hubbub.http.h11_parser import H11Parser
+from hubbub.http import h11_heads
 from hubbub.http.heads import CommonHeaders, HeadWriter
 from hubbub.http.http1 import Http1Connection
 from hubbub.http.messages import App, Request
-from hubbub.http.parser import RequestParser
+from hubbub.http.parser import RequestParser, Splitter
 from hubbub.http.service import Service
 from hubbub.http.settings import HttpSettings, HttpStats
 from hubbub.net.shutdown import Shutdown
@@ -27,7 +27,6 @@ class HttpServer:
         stats: counters to use.
         on_error: gets an exception that `app` raised, and its request. The client gets a 500.
         clock: the wall clock, in seconds since 1970.
-        new_parser: makes the parser of an HTTP/1.1 connection.
     """
 
     def __init__(
@@ -39,7 +38,6 @@ class HttpServer:
         stats: HttpStats | None = None,
         on_error: Callable[[BaseException, Request], None] | None = None,
         clock: Callable[[], float] = time.time,
-        new_parser: Callable[[], RequestParser] | None = None,
     ) -> None:
         self.settings = settings or HttpSettings()
         self.shutdown = shutdown or Shutdown()
@@ -49,7 +47,7 @@ class HttpServer:
         )
         self._common = CommonHeaders(self.settings.server_header, clock)
         self._heads = HeadWriter(self._common)
-        self._new_parser = new_parser or self._new_h11_parser
+        self._split = _find_splitter(self.settings)
         self._http2 = self._serve_http2 if self.settings.http2 else None
 
     @property
@@ -62,7 +60,12 @@ class HttpServer:
         if transport.alpn == "h2":
             await self._serve_http2(transport, b"")
         else:
-            parser = self._new_parser()
+            settings = self.settings
+            parser = RequestParser(
+                self._split,
+                max_head_bytes=settings.max_head_bytes,
+                max_headers=settings.max_headers,
+            )
             await Http1Connection(self._service, self._heads, parser, transport, self._http2).run()
 
     async def _serve_http2(self, transport: Transport, received: bytes) -> None:
@@ -70,7 +73,10 @@ class HttpServer:
 
         await Http2Connection(self._service, self._common, transport).run(received)
 
-    def _new_h11_parser(self) -> RequestParser:
-        return H11Parser(
-            max_head_bytes=self.settings.max_head_bytes, max_headers=self.settings.max_headers
-        )
+
+def _find_splitter(settings: HttpSettings) -> Splitter:
+    if settings.parser == "httptools":
+        from hubbub.http import httptools_heads  # noqa: PLC0415 - may not be installed
+
+        return httptools_heads.split
+    return h11_heads.split
