@@ -110,6 +110,17 @@ class Channel(ChannelState):
         for consumer in tuple(self.consumers.values()):
             consumer.resume()
 
+    def overdue(self, now: float) -> float | None:
+        """Return the timeout in seconds that some consumer has exceeded; None if none has."""
+        soonest = now - self.connection.shortest_timeout
+        for held in self.ledger:  # the oldest first
+            if held.since >= soonest:
+                break
+            consumer = held.consumer
+            if consumer is not None and held.since < now - consumer.timeout:
+                return consumer.timeout
+        return None
+
     async def close(self) -> None:
         """Give back all that it holds."""
         for consumer in self.consumers.values():
@@ -441,6 +452,7 @@ class Channel(ChannelState):
         connection.consumer_count += 1
         if not method.no_wait:
             self._say(m.BasicConsumeOk(tag))
+        connection.watch_consumer(consumer.timeout)
         consumer.start()
 
     def _consume_replies(self, method: m.BasicConsume, tag: str) -> Consumer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -54,6 +55,8 @@ HIGH_WATER: Final = 1024 * 1024
 _LINGER: Final = 1.0
 _CLOSE_TIMEOUT: Final = 5.0
 """Seconds that a client has to answer our close."""
+_STOP_TIMEOUT: Final = 1.0
+"""The same when the hub stops: who does not read then must not hold up all others."""
 _BLOCKED_AFTER: Final = 0.1
 """Seconds that the store may be behind before publishers are told."""
 _CONSUMER_CHECKS: Final = 60.0
@@ -80,6 +83,9 @@ class Connection:
         self.publishes = False
         """Whether it has published: back-pressure is for those who do."""
         self.publisher = Publisher(self)
+        self.shortest_timeout = inf
+        """The least time in seconds that one of its consumers ever had to acknowledge."""
+        self._sooner = trio.Event()
         self._principal: Principal | None = None
         self._deadline = Deadline()
         self._nursery: trio.Nursery | None = None
@@ -154,12 +160,12 @@ class Connection:
     async def _stop(self) -> None:
         await self.publisher.settled()
         reason = "broker forced connection closure with reason 'shutdown'"
-        self._fail(AmqpError(Reply.CONNECTION_FORCED, reason))
+        self._fail(AmqpError(Reply.CONNECTION_FORCED, reason), _STOP_TIMEOUT)
 
-    def _fail(self, error: AmqpError) -> None:
+    def _fail(self, error: AmqpError, timeout: float = _CLOSE_TIMEOUT) -> None:
         self._reason = str(error)
         self.write(self.machine.fail(error))
-        self._deadline.start(_CLOSE_TIMEOUT, "close")
+        self._deadline.start(timeout, "close")
 
     # serving
 
@@ -177,6 +183,8 @@ class Connection:
             finally:
                 self.broker.connections.discard(self)
                 await self._leave()
+        if self._deadline.expired and self.transport.buffered:
+            self.transport.abort(self._reason)  # who had time to read, and did not
         await self.transport.aclose(linger=_LINGER)
 
     async def _leave(self) -> None:
@@ -497,26 +505,32 @@ class Connection:
                 transport.abort(f"missed heartbeats from client, timeout: {interval}s")
                 return
 
+    def watch_consumer(self, timeout: float) -> None:
+        """Look often enough for a consumer that has `timeout` seconds to acknowledge."""
+        if timeout < self.shortest_timeout:
+            self.shortest_timeout = timeout
+            self._sooner.set()
+
     async def _watch_consumers(self) -> None:
         """Close channels whose consumers hold a message for too long."""
-        timeout = self.broker.settings.consumer_timeout
-        if not timeout:
-            return
         while True:
-            await trio.sleep(min(timeout / 2, _CONSUMER_CHECKS))
-            overdue = trio.current_time() - timeout
+            self._sooner = trio.Event()
+            with trio.move_on_after(min(self.shortest_timeout / 2, _CONSUMER_CHECKS)):
+                await self._sooner.wait()
+            now = trio.current_time()
             for number, channel in tuple(self.channels.items()):
-                oldest = channel.ledger.oldest()
-                if oldest is not None and oldest.consumer is not None and oldest.since < overdue:
-                    self.fail_channel(
-                        number,
-                        AmqpError(
-                            Reply.PRECONDITION_FAILED,
-                            f"delivery acknowledgement on channel {number} timed out. Timeout "
-                            f"value used: {round(timeout * 1000)} ms. This timeout value can be "
-                            "configured, see consumers doc guide to learn more",
-                        ),
-                    )
+                timeout = channel.overdue(now)
+                if timeout is None:
+                    continue
+                self.fail_channel(
+                    number,
+                    AmqpError(
+                        Reply.PRECONDITION_FAILED,
+                        f"delivery acknowledgement on channel {number} timed out. Timeout value "
+                        f"used: {round(timeout * 1000)} ms. This timeout value can be configured, "
+                        "see consumers doc guide to learn more",
+                    ),
+                )
 
 
 def _certificate_names(transport: Transport) -> tuple[str, ...]:

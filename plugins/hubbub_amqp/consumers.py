@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import trio
@@ -88,6 +89,8 @@ class Consumer:
         self.tag = tag
         self.queue = queue
         self.no_ack = no_ack
+        self.timeout = channel.connection.broker.settings.consumer_timeout or inf
+        """Seconds in which a delivery must be acknowledged."""
         self.encoder = DeliverEncoder(channel.number, tag, channel.connection.machine.frame_max)
 
     def start(self) -> None:
@@ -129,11 +132,14 @@ class QueueConsumer(Consumer):
         priority: int,
     ) -> None:
         super().__init__(channel, tag, queue.name, no_ack=no_ack)
+        declared = Declaration.read(queue.settings.labels.get(LABEL))
+        if declared is not None and declared.consumer_timeout is not None:
+            self.timeout = declared.consumer_timeout
         self.prefetch = channel.prefetch or None
         self._pace = Pace(channel.connection)
         # Nothing may come before consume-ok: until `start` there is no room.
         self._window = Window(0)
-        self._counts_deliveries = is_quorum(queue)
+        self._counts_deliveries = declared is not None and declared.type == "quorum"
         self._seen: bytes | None = None
         self._routing_size = 0
         windows: tuple[Window, ...] = (self._pace, self._window)

@@ -70,6 +70,12 @@ class Declaration(msgspec.Struct, frozen=True):
         """The type of queue that it asks for."""
         return str(self.table.get("x-queue-type", "classic"))
 
+    @property
+    def consumer_timeout(self) -> float | None:
+        """Seconds in which its consumers must acknowledge; None: as the server has it."""
+        value = self.table.get("x-consumer-timeout")
+        return value / 1000 if isinstance(value, int) and value > 0 else None
+
 
 def generated_name() -> str:
     """Make a name for a queue that the client gave none."""

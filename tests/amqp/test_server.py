@@ -201,6 +201,36 @@ def test_a_consumer_that_forgets_to_acknowledge(serve: Serve, connect: Connect) 
     assert connection.channel().basic_get("q")[2] == b"x"
 
 
+def test_the_consumer_timeout_of_one_queue(serve: Serve, connect: Connect) -> None:
+    hub = serve()
+    connection = connect(hub.address("AMQP")[1])
+    channel = connection.channel()
+    channel.queue_declare("patient")
+    channel.queue_declare("hasty", arguments={"x-consumer-timeout": 150})
+    for queue in ("patient", "hasty"):
+        channel.basic_publish("", queue, b"x")
+        channel.basic_consume(queue, lambda *_: None)
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker, match=r"value used: 150 ms"):
+        channel.start_consuming()
+
+
+def test_a_client_that_does_not_read_does_not_hold_up_the_end(connect: Connect) -> None:
+    config = make_config()
+    with serve_in_thread(config) as hub:
+        sender = connect(hub.address("AMQP")[1]).channel()
+        sender.queue_declare("q")
+        wire = opened(hub)
+        wire.say(m.BasicConsume(0, "q", "t", False, False, False, False, Table()))
+        wire.expect(m.BasicConsumeOk)
+        for _ in range(40):
+            sender.basic_publish("", "q", b"x" * 1_000_000)
+        assert sender.queue_declare("q", passive=True).method.message_count > 0
+        sender.connection.close()
+        started = time.monotonic()
+    assert time.monotonic() - started < config.hub.stop_deadline - 1
+    wire.close()
+
+
 def test_a_message_that_is_too_large(serve: Serve, connect: Connect) -> None:
     hub = serve(max_message_size=1000)
     connection = connect(hub.address("AMQP")[1])
