@@ -8,7 +8,7 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 
 MAX_SECONDS: Final = 10**9
-_NUMBER: Final = r"\d{1,12}(?:\.\d{1,6})?"
+_NUMBER: Final = r"\d{1,12}(?:\.\d{1,20})?"
 _PATTERN: Final = re.compile(rf"({_NUMBER}) ?(ms|s|m|h|d)?", re.ASCII)
 _MILLISECONDS: Final = {
     "ms": 1,

@@ -300,7 +300,7 @@ def _describe(message: Message, more: Mapping[str, Any]) -> ReceivedMessage:
         ),
         content_type=message.content_type,
         content_encoding=message.content_encoding,
-        correlation_id=_bytes_out(correlation) if isinstance(correlation, bytes) else correlation,
+        correlation_id=_text_out(correlation) if isinstance(correlation, bytes) else correlation,
         reply_to=message.reply_to,
         message_id=message.message_id,
         type=message.type,
@@ -338,6 +338,14 @@ def body_text(body: bytes) -> tuple[str | UnsetType, str | UnsetType]:
         return body.decode(), UNSET
     except UnicodeDecodeError:
         return UNSET, b64encode(body).decode("ascii")
+
+
+def _text_out(value: bytes) -> str | Bytes:
+    """Write bytes as text if they are: MQTT, for one, has no other correlation ids."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return _bytes_out(value)
 
 
 def _bytes_out(value: bytes) -> Bytes:

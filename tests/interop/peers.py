@@ -12,13 +12,16 @@ import contextlib
 import json
 import queue
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, NamedTuple
+from urllib.parse import quote, unquote
 
 import boto3
 import botocore.config
+import httpx
 import paho.mqtt.client as paho
+import requests
 from paho.mqtt.enums import MQTTProtocolVersion
 
 import amqp  # type: ignore[import-untyped]
@@ -597,3 +600,177 @@ class StompExchange(Stomp):
         return f"/exchange/{exchange}{slash}{key.replace('/', '.')}"
 
     _below = ""
+
+
+# HTTP
+
+
+def _path(address: str) -> str:
+    """Where an address is in the HTTP API."""
+    kind, _, name = address.partition("/")
+    if kind == "$queue":
+        return f"/queues/{quote(name, safe='')}/messages"
+    if kind == "$stream":
+        return f"/streams/{quote(name, safe='')}/records"
+    return f"/topics/{quote(address)}"
+
+
+_VALUE_SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+_FLAGS = frozenset({"durable", "retain"})
+
+
+def _to_json(value: Any) -> Any:
+    """A header as the JSON form has it."""
+    match value:
+        case bytes():
+            return {"$base64": base64.b64encode(value).decode()}
+        case datetime():
+            return {"$time": value.isoformat()}
+        case list():
+            return [_to_json(each) for each in value]
+        case _:
+            return value
+
+
+def _from_json(value: Any) -> Any:
+    match value:
+        case {"$base64": str(text)}:
+            return base64.b64decode(text)
+        case {"$time": str(text)}:
+            return datetime.fromisoformat(text)
+        case list():
+            return [_from_json(each) for each in value]
+        case _:
+            return value
+
+
+class HttpJson(Peer):
+    """httpx with messages in the JSON form; on topics by Server-Sent Events."""
+
+    column = "JSON"
+    meter = "http"
+
+    def __init__(self, hub: HubProcess) -> None:
+        super().__init__(hub)
+        self.client = httpx.Client(base_url=hub.url("HTTP"), timeout=2 * WAIT)
+        self._events = contextlib.ExitStack()
+        self._lines: Iterator[str] = iter(())
+        self._next = "0@0"
+        self._records: list[dict[str, Any]] = []
+
+    def _listen(self, address: str) -> None:
+        if address.startswith("$queue/"):
+            self.client.put(f"/queues/{quote(address[7:], safe='')}").raise_for_status()
+        elif not address.startswith("$"):
+            answer = self._events.enter_context(
+                self.client.stream(
+                    "GET", f"{_path(address)}/%23", headers={"Accept": "text/event-stream"}
+                )
+            )
+            assert answer.status_code == 200
+            self._lines = answer.iter_lines()
+            assert next(self._lines).startswith("retry: ")  # then it is subscribed
+
+    def publish(
+        self, address: str, body: bytes, places: Places = _NONE, headers: Headers = _NONE
+    ) -> None:
+        form: dict[str, Any] = {
+            name: value == "true" if name in _FLAGS else value for name, value in places.items()
+        }
+        form["headers"] = {name: _to_json(value) for name, value in headers.items()}
+        try:
+            form["body"] = body.decode()
+        except UnicodeDecodeError:
+            form["body_base64"] = base64.b64encode(body).decode()
+        answer = self.client.post(_path(address), params={"form": "json"}, json=form)
+        assert answer.status_code == 202, answer.text
+
+    def next(self, patience: float) -> Received | None:
+        found = self._take(patience)
+        if found is None:
+            return None
+        body = found["body"].encode() if "body" in found else base64.b64decode(found["body_base64"])
+        headers = {name: _from_json(value) for name, value in found.pop("headers", {}).items()}
+        places = {"durable": True, "retain": False, "priority": 0, **found}
+        places |= {name: str(places[name]).lower() for name in _FLAGS}
+        return Received(body, places, headers)
+
+    def _take(self, patience: float) -> dict[str, Any] | None:
+        if self._root.startswith("$queue/"):
+            query = {"wait": str(patience)}
+            (message,) = self.client.get(_path(self._root), params=query).json()["messages"] or (
+                None,
+            )
+            if message is not None:
+                self.client.delete(f"{_path(self._root)}/{message['lease']}").raise_for_status()
+            return message
+        if self._root.startswith("$stream/"):
+            if not self._records:
+                query = {"wait": str(patience), "next": self._next}
+                answer = self.client.get(_path(self._root), params=query).json()
+                self._records, self._next = answer["records"], answer["next"]
+            return self._records.pop(0) if self._records else None
+        deadline = time.monotonic() + patience
+        for line in self._lines:  # a heart-beat comes in between
+            if line.startswith("data: "):
+                return json.loads(line.removeprefix("data: "))  # type: ignore[no-any-return]
+            if time.monotonic() >= deadline:
+                break
+        return None
+
+    def close(self) -> None:
+        self._events.close()
+        self.client.close()
+
+
+class _Places(dict[str, Any]):
+    """Headers of HTTP, whose names know no case."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(str(name).lower())
+
+    def __getitem__(self, name: str) -> Any:
+        return super().__getitem__(name.lower())
+
+
+class Http(Peer):
+    """requests with messages in HTTP's own form, on queues; elsewhere it publishes alone."""
+
+    column = "HTTP"
+    meter = "http"
+
+    def __init__(self, hub: HubProcess) -> None:
+        super().__init__(hub)
+        self._url = hub.url("HTTP")
+        self._session = requests.Session()
+
+    def _listen(self, address: str) -> None:
+        assert address.startswith("$queue/")
+        self._session.put(f"{self._url}/queues/{quote(address[7:], safe='')}").raise_for_status()
+
+    def publish(
+        self, address: str, body: bytes, places: Places = _NONE, headers: Headers = _NONE
+    ) -> None:
+        lines = {name: quote(str(value), safe=_VALUE_SAFE) for name, value in places.items()}
+        lines |= {f"Hubbub-Header-{name}": str(value) for name, value in headers.items()}
+        answer = self._session.post(self._url + _path(address), data=body, headers=lines)
+        assert answer.status_code == 202, answer.text
+
+    def next(self, patience: float) -> Received | None:
+        path = self._url + _path(self._root)
+        answer = self._session.get(path, params={"form": "raw", "wait": str(patience)})
+        if answer.status_code == 204:
+            return None
+        assert answer.status_code == 200, answer.text
+        self._session.delete(f"{path}/{answer.headers['Hubbub-Lease']}").raise_for_status()
+        own = "hubbub-header-"
+        lines = {name.lower(): value for name, value in answer.headers.items()}
+        headers = {name[len(own) :]: value for name, value in lines.items() if name.startswith(own)}
+        places = {"hubbub-durable": "true", "hubbub-priority": "0"}
+        places |= {
+            name: unquote(value) for name, value in lines.items() if not name.startswith(own)
+        }
+        return Received(answer.content, _Places(places), headers)
+
+    def close(self) -> None:
+        self._session.close()

@@ -26,6 +26,8 @@ from .peers import (
     CONFIG,
     Amqp,
     AmqpExchange,
+    Http,
+    HttpJson,
     Kinesis,
     Mqtt3,
     Mqtt5,
@@ -41,10 +43,13 @@ from .table import Cell, Form, fields, header_forms, rows_of
 FIELDS = fields()
 HEADERS = header_forms()
 
-QUEUE: tuple[type[Peer], ...] = (Sqs, Mqtt5, Mqtt3, Amqp, Stomp)
-TOPIC: tuple[type[Peer], ...] = (Sns, Mqtt5, Mqtt3, Amqp, AmqpExchange, Stomp, StompExchange)
-STREAM: tuple[type[Peer], ...] = (Kinesis, Mqtt5, Mqtt3, Amqp, Stomp)
-NO_STREAM_READERS = (Mqtt5, Mqtt3)
+QUEUE: tuple[type[Peer], ...] = (Sqs, Mqtt5, Mqtt3, Amqp, Stomp, HttpJson, Http)
+TOPIC: tuple[type[Peer], ...] = (
+    Sns, Mqtt5, Mqtt3, Amqp, AmqpExchange, Stomp, StompExchange, HttpJson, Http,
+)  # fmt: skip
+STREAM: tuple[type[Peer], ...] = (Kinesis, Mqtt5, Mqtt3, Amqp, Stomp, HttpJson, Http)
+NO_STREAM_READERS = (Mqtt5, Mqtt3, Http)
+NO_TOPIC_READERS = (Http,)
 
 _numbers = itertools.count()
 
@@ -101,6 +106,7 @@ SPELLINGS = {
     "true or absent": Spelling(
         lambda durable: "true" if durable else "false", lambda text: text == "true"
     ),
+    "true or false": Spelling(lambda flag: "true" if flag else "false", lambda t: t == "true"),
     "an address": Spelling(str, str),
     "a queue's URL or an address": Spelling(str, _address_of_url),
     "a routing key": Spelling(
@@ -162,6 +168,8 @@ class World:
                 self._make_stream(name, made=kind is Kinesis)
                 if kind not in NO_STREAM_READERS:
                     peer.listen(f"$stream/{name}")
+            elif place == "topic" and kind in NO_TOPIC_READERS:
+                pass
             else:
                 peer.listen(name if place == "topic" else f"$queue/{name}")
         return self._peers[kind, place]
@@ -212,6 +220,8 @@ class Pair(NamedTuple):
 
 def _meet(source: type[Peer], target: type[Peer]) -> bool:
     """Whether a topic's message reaches the target: exchanges are strict among themselves."""
+    if target in NO_TOPIC_READERS:
+        return False
     scopes = {Amqp: "amq.topic", AmqpExchange: "named", StompExchange: "named"}
     return scopes.get(target) in {None, scopes.get(source)} or source not in scopes
 
@@ -331,8 +341,10 @@ def _write_header(column: str, kind: str) -> Any:
     if column in {"SQS", "SNS"}:
         data_type, text = form.values
         return data_type, base64.b64decode(text) if data_type == "Binary" else text
-    if column == "AMQP":
+    if column in {"AMQP", "JSON"}:
         return HEADER_SAMPLES[kind]
+    if column == "HTTP" and kind in {"text", "bytes"}:
+        return form.values[0]
     if column == "MQTT 5" and kind in {"text", "list of texts"}:
         return form.values
     return form.values[0] if column == "STOMP" and kind == "text" else None
@@ -363,7 +375,7 @@ def test_headers(world: World, pair: Pair) -> None:
     wrong = []
     for kind, row in HEADERS.items():
         written = _write_header(source.column, kind)
-        if written is None and (source.column != "AMQP" or kind != "nothing"):
+        if written is None and (source.column not in {"AMQP", "JSON"} or kind != "nothing"):
             continue
         form = row[target.column]
         same = source.column == target.column
@@ -419,6 +431,7 @@ def test_correlation_ids_of_bytes(world: World) -> None:
 
     assert cross(Sqs).places["hubbub.correlation-id"] == data
     assert cross(Amqp).places["header correlation-id"] == data
+    assert cross(HttpJson).places["correlation_id"] == {"$base64": "/wA="}
     before = world.losses("stomp-1.2").get("correlation id type", 0)
     assert base64.b64decode(cross(Stomp).places["correlation-id"]) == data
     assert world.losses("stomp-1.2")["correlation id type"] == before + 1
@@ -430,6 +443,7 @@ ADDRESS: dict[type[Peer], Callable[[str], str]] = {
     Mqtt3: str,
     Amqp: lambda address: address.replace("/", "."),
     Stomp: lambda address: "/topic/" + address.replace("/", "."),
+    HttpJson: str,
 }
 
 
@@ -485,7 +499,13 @@ def test_retained_messages(world: World) -> None:
 def test_delays(world: World) -> None:
     """Whoever may delay does; MQTT 5 is told of it."""
     target = world.peer(Mqtt5, "queue")
-    for kind, milliseconds in ((Sqs, 1000), (Mqtt5, 200), (Stomp, 200)):
+    for kind, milliseconds in (
+        (Sqs, 1000),
+        (Mqtt5, 200),
+        (Stomp, 200),
+        (HttpJson, 1000),
+        (Http, 1000),
+    ):
         source, body = world.peer(kind, "queue"), fresh()
         cell = FIELDS["delay"][source.column]
         assert cell.place is not None
@@ -520,7 +540,7 @@ def test_a_fifo_queue_keeps_group_and_deduplication_id(world: World) -> None:
     sqs, name = Sqs(world.hub), f"orders-{next(_numbers)}.fifo"
     sqs.client.create_queue(QueueName=name, Attributes={"FifoQueue": "true"})
     sqs.follow(f"$queue/{name}")
-    for kind in (Mqtt5, Amqp, Stomp):
+    for kind in (Mqtt5, Amqp, Stomp, HttpJson, Http):
         source = world.peer(kind, "queue")
         row = {field: FIELDS[field][source.column].place for field in ("group", "dedup_id")}
         places = {row["group"]: "g", row["dedup_id"]: source.column.replace(" ", "-")}
@@ -556,6 +576,7 @@ def test_names_that_the_server_owns_are_not_taken(world: World) -> None:
 
 REPLY_PLACES: dict[type[Peer], str] = {
     Sqs: "hubbub.reply-to", Mqtt5: "response topic", Amqp: "reply-to", Stomp: "reply-to",
+    HttpJson: "reply_to",
 }  # fmt: skip
 
 
@@ -585,6 +606,14 @@ def test_the_table_of_reply_to(world: World, row: int, source: type[Peer], reply
             pattern = f"http://.+/{pattern}"
         assert re.fullmatch(pattern, peer.receive(body).places[place])
     asker.close()
+
+
+def test_a_content_type_that_http_can_not_say(world: World) -> None:
+    target, body = world.peer(Http, "queue"), fresh()
+    before = world.losses(target.meter).get("content type", 0)
+    world.peer(Mqtt5, "queue").publish(target.inbox, body, {"content type": "tëxt"})
+    assert "Content-Type" not in target.receive(body).places
+    assert world.losses(target.meter)["content type"] == before + 1
 
 
 def test_what_is_too_long_for_amqp_is_cut(world: World) -> None:
