@@ -328,6 +328,10 @@ class Users:
         for name in user.certificates:
             self._certificates[name] = principal
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._users)
+
     def knows(self, credentials: Credentials) -> bool:
         """Tell whether these credentials name somebody configured: then nobody else is asked."""
         match credentials:
@@ -546,6 +550,15 @@ class Authority:
         self._authenticators = manager.implementations(Hooks.hubbub_authenticate)
         self._authorisers = manager.implementations(Hooks.hubbub_authorize)
         self._decisions: dict[tuple[Principal, str, str, str], bool] = {}
+
+    @property
+    def knows_somebody(self) -> bool:
+        """Whether credentials can prove anything: there are users, or plugins that may know some.
+
+        Where nobody is known, a protocol whose servers usually take any credentials then may treat
+        them as none.
+        """
+        return bool(self._users or self._authenticators)
 
     async def authenticate(self, credentials: Credentials) -> Principal | None:
         """Return who this is, None if nobody says so.

@@ -96,6 +96,9 @@ class Authenticator:
 
     def _credentials(self, connect: Connect) -> Credentials:
         peer, protocol = self._transport.peer, PROTOCOLS[connect.version]
+        if not self._hub.authority.knows_somebody:
+            # As for Mosquitto without a password file: there is nobody that a client could be.
+            return Anonymous(peer=peer, protocol=protocol)
         if connect.user_name is not None:
             return Password(connect.user_name, connect.password or b"", peer, protocol)
         if connect.password is not None:

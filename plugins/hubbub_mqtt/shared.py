@@ -50,8 +50,8 @@ class Group:
             return  # as for any absent subscriber
         shares: list[list[Message]] = [[] for _ in members]
         for message in batch.messages:
-            self._turn = (self._turn + 1) % count
-            shares[self._turn].append(message)
+            shares[self._turn % count].append(message)
+            self._turn += 1
         for member, share in zip(members, shares, strict=True):
             if share:
                 member.deliver_shared(self.connected[member], share, batch)

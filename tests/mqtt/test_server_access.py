@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import trustme
 
+from hubbub import Credentials, Password, Principal, hookimpl
 from hubbub.testing.hub import ServedHub
 from hubbub_mqtt import packets as p
 from hubbub_mqtt.encode import encode
 from hubbub_mqtt.packets import Version
 
-from .conftest import Serve
+from .conftest import Connect, Serve
 from .raw import Raw, bodies
 
 V311, V5 = Version.V311, Version.V5
@@ -96,6 +97,28 @@ def test_a_will_that_is_not_allowed_refuses_the_connection(guarded: ServedHub) -
         with Raw(guarded.address("MQTT")) as raw:
             answer = raw.connect("w", user="sensor", password=b"secret", will=p.Will(topic))
             assert answer.reason == reason
+
+
+def test_without_users_any_name_is_as_good_as_none(client: Connect, serve: Serve) -> None:
+    for user, password in (("", None), ("somebody", b"guess"), (None, b"token")):
+        raw: Raw = client()
+        assert raw.connect(user=user, password=password).reason == 0
+    closed = serve(file='[auth]\nanonymous = "never"')
+    with Raw(closed.address("MQTT")) as raw:
+        assert raw.connect(user="somebody", password=b"guess").reason == 0x86
+
+
+def test_plugins_that_know_users_are_asked(serve: Serve) -> None:
+    class Plugin:
+        @hookimpl
+        async def hubbub_authenticate(self, credentials: Credentials) -> Principal | None:
+            known = isinstance(credentials, Password) and credentials.password == b"sesame"
+            return Principal("ali") if known else None
+
+    hub = serve(plugins={"knows": Plugin()})
+    for password, reason in ((b"sesame", 0), (b"guess", 0x86)):
+        with Raw(hub.address("MQTT")) as raw:
+            assert raw.connect(user="ali", password=password).reason == reason
 
 
 def test_a_session_belongs_to_its_user(guarded: ServedHub) -> None:
