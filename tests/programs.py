@@ -44,7 +44,8 @@ def missing(what: str) -> None:
 def program(name: str) -> str:
     """Where a program is: beside this Python, or on the path."""
     beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))  # where brokers are
+    found = str(beside) if beside.exists() else shutil.which(name, path=path)
     if found is None:
         missing(name)
     assert found is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -276,6 +277,12 @@ async def _if_missing(creation: Awaitable[object]) -> None:
         await creation
 
 
+_BRIDGE_STATE: Final = re.compile(r"\$SYS/broker/connection/[^/]+/state")
+"""Where Mosquitto's bridges tell that they are connected; their will says that they are not."""
+
+
 def is_reserved(address: str) -> bool:
     """Whether an address is the broker's alone: `$SYS`, or an internal queue."""
-    return address.startswith(("$SYS/", "$queue/$")) or address == "$SYS"
+    if not address.startswith(("$SYS/", "$queue/$")):
+        return address == "$SYS"
+    return _BRIDGE_STATE.fullmatch(address) is None

@@ -8,6 +8,7 @@ from typing import Final
 from . import reasons
 from .errors import MqttError, Rule
 from .packets import (
+    BRIDGE,
     Auth,
     Connack,
     Connect,
@@ -262,12 +263,15 @@ class Decoder:
         level = reader.uint8("protocol version")
         if self.level is None:
             self.level = level
+        bridge = level & BRIDGE and level - BRIDGE != Version.V5
+        if bridge:
+            level -= BRIDGE
         if level not in versions:
-            raise MqttError(Rule.PROTOCOL_VERSION, str(level))
+            raise MqttError(Rule.PROTOCOL_VERSION, str(self.level))
         version = Version(level)
         if self.version is None:
             self.version = version
-        return _decode_connect_fields(reader, version)
+        return _decode_connect_fields(reader, version, bool(bridge))
 
 
 def _read_remaining_length(data: bytes, position: int, end: int) -> tuple[int, int]:
@@ -284,7 +288,7 @@ def _read_remaining_length(data: bytes, position: int, end: int) -> tuple[int, i
     raise MqttError(Rule.VARINT_TOO_LONG, "remaining length")
 
 
-def _decode_connect_fields(reader: Reader, version: Version) -> Connect:
+def _decode_connect_fields(reader: Reader, version: Version, bridge: bool) -> Connect:
     v5 = version is Version.V5
     flags = reader.uint8("connect flags")
     keep_alive = reader.uint16("keep alive")
@@ -306,7 +310,7 @@ def _decode_connect_fields(reader: Reader, version: Version) -> Connect:
         password = reader.binary("password")
     reader.finish()
     return Connect(
-        client_id, version, clean_start, keep_alive, user_name, password, will, properties
+        client_id, version, clean_start, keep_alive, user_name, password, will, properties, bridge
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from .packets import (
+    BRIDGE,
     Auth,
     Connack,
     Connect,
@@ -227,7 +228,7 @@ def _encode_connect(packet: Connect, _: Version) -> bytes:
     return _frame(
         PacketType.CONNECT << 4,
         encode_utf8("MQIsdp" if version == Version.V31 else "MQTT", "protocol name"),
-        bytes((version, flags)),
+        bytes((version | (BRIDGE if packet.bridge else 0), flags)),
         packet.keep_alive.to_bytes(2, "big"),
         _encode_properties(packet.properties, Place.CONNECT, version),
         encode_utf8(packet.client_id, "client identifier"),

@@ -7,6 +7,7 @@ One class serves all versions: what a version lacks has its default there (`prop
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
 
 import msgspec
 
@@ -41,6 +42,14 @@ class PacketType(IntEnum):
     AUTH = 15
 
 
+BRIDGE: Final = 0x80
+"""What bridges of Mosquitto and others add to the protocol level before 5.0.
+
+It stands in no specification. Such a client does not get its own messages back, and RETAIN is kept
+as published: what subscription options of 5.0 say.
+"""
+
+
 class Packet(msgspec.Struct, frozen=True, gc=False):
     """Base of all control packets."""
 
@@ -56,7 +65,10 @@ class Will(msgspec.Struct, frozen=True, gc=False):
 
 
 class Connect(Packet, frozen=True, gc=False):
-    """CONNECT (3.1). `clean_start` is called Clean Session before 5.0; `keep_alive` in seconds."""
+    """CONNECT (3.1). `clean_start` is called Clean Session before 5.0; `keep_alive` in seconds.
+
+    `bridge`: another broker says, before 5.0, that it is one: see `BRIDGE`.
+    """
 
     client_id: str
     version: Version = Version.V5
@@ -66,6 +78,7 @@ class Connect(Packet, frozen=True, gc=False):
     password: bytes | None = None
     will: Will | None = None
     properties: Properties = NO_PROPERTIES
+    bridge: bool = False
 
 
 class Connack(Packet, frozen=True, gc=False):

@@ -37,6 +37,7 @@ from .packets import (
     Pubrel,
     Suback,
     Subscribe,
+    Subscription,
     Unsuback,
     Unsubscribe,
     Version,
@@ -362,6 +363,10 @@ class ServerConnection:
                     subscription.filter
                 ):
                     raise MqttError(Rule.WILDCARD_NOT_SUPPORTED)
+        elif self.connect is not None and self.connect.bridge:
+            return msgspec.structs.replace(
+                packet, subscriptions=tuple([_of_bridge(each) for each in packet.subscriptions])
+            )
         return packet
 
     def _on_disconnect(self, packet: Disconnect) -> ev.Event:
@@ -885,6 +890,15 @@ class ServerConnection:
         return b""
 
 
+def _of_bridge(subscription: Subscription) -> Subscription:
+    """Give the subscription of a bridge the options of 5.0 that it means."""
+    return msgspec.structs.replace(
+        subscription,
+        no_local=split_shared(subscription.filter) is None,
+        retain_as_published=True,
+    )
+
+
 def _problems(reason_string: str | None, user_properties: UserProperties) -> Properties:
     if reason_string is None and not user_properties:
         return NO_PROPERTIES
@@ -898,8 +912,7 @@ def _unless(value: int, default: int) -> int | None:
 def _refuse_version(level: int | None) -> bytes:
     """The CONNACK for a protocol version that is not spoken here [MQTT-3.1.2-2].
 
-    A version after 5 gets that of 5.0. Others get return code 1 of 3.1.1: so do bridges that mark
-    their 3.1 or 3.1.1 with the highest bit, and then try again without it.
+    A version after 5 gets that of 5.0, others return code 1 of 3.1.1.
     """
     if level is not None and Version.V5 < level < 0x80:
         return encode(Connack(False, ReasonCode.UNSUPPORTED_PROTOCOL_VERSION), Version.V5)

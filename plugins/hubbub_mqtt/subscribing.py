@@ -126,6 +126,8 @@ class Subscriber:
             if is_reserved(source):
                 raise DeniedError(self._link.bus.principal.name, "consume", source)
             kind, source = Kind.QUEUE, parse_address(source).name
+        elif source == "$queue":
+            raise AddressError("the name of a queue is missing")
         elif source == "$stream" or source.startswith("$stream/"):
             raise AddressError("MQTT clients publish to streams; they can't subscribe to them")
         else:

@@ -386,6 +386,7 @@ def connects(draw: st.DrawFn, version: Version) -> p.Connect:
                 },
             )
         ),
+        version is not V5 and draw(st.booleans()),
     )
 
 

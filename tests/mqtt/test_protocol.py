@@ -284,7 +284,7 @@ def test_reject_needs_a_reason_that_refuses() -> None:
         (b"GET / HTTP/1.1\r\n", b""),
         (b"\xc0\0", b""),
         (b"\x10\x0c\0\x04MQTT\x06\x02\0\0\0\0", b"\x20\x03\0\x84\0"),
-        (b"\x10\x0c\0\x04MQTT\x84\x02\0\0\0\0", b"\x20\x02\0\x01"),
+        (b"\x10\x0c\0\x04MQTT\x85\x02\0\0\0\0", b"\x20\x02\0\x01"),
         (b"\x10\x0c\0\x04MQTT\x00\x02\0\0\0\0", b"\x20\x02\0\x01"),
         (b"\x10\x0c\0\x04AMQP\x04\x02\0\0\0\0", b""),
         (b"\x10\x0c\0\x04MQTT\x04\x00\0\0\0\0", b"\x20\x02\0\x02"),

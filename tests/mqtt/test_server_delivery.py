@@ -36,6 +36,25 @@ def test_the_lower_qos_counts(client: Connect, version: Version, granted: int) -
     subscriber.quiet()
 
 
+@pytest.mark.parametrize("version", [V31, V311], ids=["3.1", "3.1.1"])
+def test_bridges(client: Connect, version: Version) -> None:
+    name = f"bridge/{int(version)}"
+    bridge, other = client(version), client(version)
+    bridge.send(p.Connect(f"{name}-b", version, bridge=True))
+    assert bridge.expect(p.Connack).reason == 0
+    other.connect(f"{name}-o")
+    assert bridge.subscribe(f"{name}/#", "$share/g/" + name, qos=1) == [1, 1]
+    for qos in (0, 1):
+        bridge.publish(f"{name}/own", b"", qos)
+        other.publish(f"{name}/others", b"kept", qos, retain=True)
+        message = bridge.receive()
+        assert (message.topic, message.qos, message.retain) == (f"{name}/others", qos, True)
+    other.publish(f"{name}/others", b"", retain=True)
+    other.publish(name, b"to members", 0)
+    assert {bridge.receive().payload for _ in range(3)} == {b"", b"to members"}
+    bridge.quiet()
+
+
 def test_many_messages_of_one_read_keep_their_order(client: Connect) -> None:
     subscriber, publisher = client(), client()
     subscriber.connect("order-s")

@@ -555,9 +555,9 @@ BAD = (
         "[MQTT-3.1.2-2]",
     ),
     Bad(
-        "connect, level of a bridge",
+        "connect, a bridge of level 5",
         V311,
-        frame(0x10, string("MQTT") + b"\x84\x02\0\0\0\0"),
+        frame(0x10, string("MQTT") + b"\x85\x02\0\0\0\0\0"),
         0x84,
         "[MQTT-3.1.2-2]",
     ),
