@@ -397,6 +397,10 @@ class Wire:
         self._socket.close()
         return close.reply_code, close.reply_text
 
+    def drop(self) -> None:
+        """Close the socket, whatever there was to say."""
+        self._socket.close()
+
     def close(self) -> None:
         self.say(m.ConnectionClose(200, "bye"), 0)
         self.expect(m.ConnectionCloseOk)

@@ -228,7 +228,7 @@ def test_a_client_that_does_not_read_does_not_hold_up_the_end(connect: Connect) 
         sender.connection.close()
         started = time.monotonic()
     assert time.monotonic() - started < config.hub.stop_deadline - 1
-    wire.close()
+    wire.drop()
 
 
 def test_a_message_that_is_too_large(serve: Serve, connect: Connect) -> None:
