@@ -21,6 +21,7 @@ from hubbub_sns.fanout import Fanout
 from hubbub_sns.messages import timestamp
 from hubbub_sns.names import pattern_of
 from hubbub_sns.policy_syntax import PolicyError, parse_json
+from hubbub_sns.protection import Guard
 from hubbub_sns.records import Subscription, Topic
 from hubbub_sns.store import Store
 
@@ -155,9 +156,10 @@ class Replays:
     the archive too, in order, until the replay has caught up.
     """
 
-    def __init__(self, store: Store, fanout: Fanout) -> None:
+    def __init__(self, store: Store, fanout: Fanout, guard: Guard) -> None:
         self._store = store
         self._fanout = fanout
+        self._guard = guard
         self._running: dict[str, trio.CancelScope] = {}
 
     def cancel(self, subscription: Subscription) -> None:
@@ -216,6 +218,7 @@ class Replays:
                     break
                 messages.append(message)
             wanted = [each for each in messages if accepts is None or accepts(each)]
+            wanted = list(self._guard.outbound(topic, subscription, wanted))
             if wanted:
                 done = self._fanout.to_queue(topic, subscription, wanted, replayed=True)
                 if done is not None:

@@ -24,6 +24,7 @@ from hubbub import (
 )
 from hubbub_sns.delivery_policies import AWS_MANAGED, CUSTOMER_MANAGED, Plan, Retries, make_plan
 from hubbub_sns.fanout import Fanout, waits
+from hubbub_sns.feedback import Feedback
 from hubbub_sns.messages import properties_of
 from hubbub_sns.records import Subscription
 from hubbub_sns.senders import Outcome, Senders, Verdict
@@ -47,13 +48,15 @@ class Deliveries:
     """The workers of one hub: one for each subscription whose messages wait in a queue."""
 
     def __init__(
-        self, hub: "Hub", settings: SnsSettings, store: Store, fanout: Fanout, senders: Senders
-    ) -> None:
+        self, hub: "Hub", settings: SnsSettings, store: Store, fanout: Fanout, senders: Senders,
+        feedback: Feedback,
+    ) -> None:  # fmt: skip
         self._hub = hub
         self._settings = settings
         self._store = store
         self._fanout = fanout
         self._senders = senders
+        self._feedback = feedback
         self._nursery: trio.Nursery | None = None
         self._workers: dict[str, trio.CancelScope] = {}
 
@@ -189,14 +192,25 @@ class Deliveries:
             if delay is not None:
                 await session.extend(receipt, round(delay * 1000))
                 return
+        control = properties_of(message).control
         if outcome.verdict is not Verdict.TAKEN:
             self._hub.log.warning(
                 "sns delivery given up", subscription=subscription.arn,
                 endpoint=subscription.endpoint, reason=outcome.reason,
                 attempts=delivery.receives,
             )  # fmt: skip
-            if not properties_of(message).control:
+            if not control:
+                status = outcome.status if outcome.status >= 300 else 500
+                self._feedback.failed(
+                    topic, subscription.protocol, subscription.endpoint, message, status,
+                    outcome.reason, delivery.receives,
+                )  # fmt: skip
                 self._fanout.dead_letter(topic, subscription, message, "not delivered")
                 await session.commit().wait()
+        elif not control:
+            self._feedback.delivered(
+                topic, subscription.protocol, subscription.endpoint, message, outcome.status,
+                outcome.reason, delivery.receives,
+            )  # fmt: skip
         settlement = await session.settle([receipt])
         await settlement.commit.wait()

@@ -23,9 +23,17 @@ from hubbub import (
 from hubbub_aws import AwsSettings
 from hubbub_aws.arns import Arn
 from hubbub_sns.envelopes import Envelopes
+from hubbub_sns.feedback import Feedback
 from hubbub_sns.filters import ATTRIBUTES, Accepts, Filters
-from hubbub_sns.messages import WIRE, Properties, content_of, properties_of
+from hubbub_sns.messages import (
+    WIRE,
+    Properties,
+    content_of,
+    encode_properties,
+    properties_of,
+)
 from hubbub_sns.names import FIFO_SUFFIX, pattern_of
+from hubbub_sns.protection import Guard
 from hubbub_sns.records import Subscription, Topic
 from hubbub_sns.store import Store
 
@@ -38,7 +46,6 @@ MAX_REMEMBERED = 10_000
 
 _QUEUE_ENDPOINTS = frozenset({"sqs"})
 _STREAM_ENDPOINTS = frozenset({"firehose"})
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class _Target(NamedTuple):
@@ -58,11 +65,16 @@ def waits(subscription: Subscription) -> bool:
 class Fanout:
     """Attaches subscriptions to the bus."""
 
-    def __init__(self, hub: "Hub", store: Store, envelopes: Envelopes, filters: Filters) -> None:
+    def __init__(
+        self, hub: "Hub", store: Store, envelopes: Envelopes, filters: Filters,
+        feedback: Feedback, guard: Guard,
+    ) -> None:  # fmt: skip
         self._settings = hub.config.section(AwsSettings)
         self._store = store
         self._envelopes = envelopes
         self._filters = filters
+        self._feedback = feedback
+        self._guard = guard
         self._targets: dict[str, _Target] = {}
 
     def attach(self, subscription: Subscription) -> None:
@@ -91,6 +103,22 @@ class Fanout:
         return self._filters.make(policy, scope)
 
     def _delivery(
+        self, topic: Topic, subscription: Subscription
+    ) -> Callable[[Batch], Enqueued | None]:
+        deliver = self._plain_delivery(topic, subscription)
+
+        def guarded(batch: Batch) -> Enqueued | None:
+            if topic.data_protection_policy:
+                messages = self._guard.outbound(topic, subscription, batch.messages)
+                if not messages:
+                    return None
+                if messages is not batch.messages:
+                    batch = Batch(messages)
+            return deliver(batch)
+
+        return guarded
+
+    def _plain_delivery(
         self, topic: Topic, subscription: Subscription
     ) -> Callable[[Batch], Enqueued | None]:
         if subscription.protocol in _QUEUE_ENDPOINTS:
@@ -149,6 +177,10 @@ class Fanout:
             for message in sources:
                 self.dead_letter(topic, subscription, message, "no such queue")
             return self._everything(subscription)
+        if topic.attributes.get("SQSSuccessFeedbackRoleArn"):
+            for index, message in enumerate(sources):
+                if index not in result.refused:
+                    self._feedback.delivered(topic, "sqs", subscription.endpoint, message)
         if not result.refused:
             return Enqueued(result.commit, {}, {}) if result.duplicates else result
         for index, reason in result.refused.items():
@@ -182,7 +214,7 @@ class Fanout:
         if message.wire is not None:
             trace = properties_of(message).trace
             if trace is not None:
-                wire = Wire(WIRE, _encode(Properties(trace=trace)))
+                wire = Wire(WIRE, encode_properties(Properties(trace=trace)))
         body = self._envelopes.notification(message, topic, subscription, cache, replayed=replayed)
         return Message(
             address=target.address, body=body, id=target.session.new_id(),
@@ -200,6 +232,10 @@ class Fanout:
             UnavailableError: the store takes nothing durable now.
         """
         session = self._store.session(subscription.realm)
+        if not waits(subscription):
+            self._feedback.failed(
+                topic, subscription.protocol, subscription.endpoint, message, 400, reason
+            )
         policy = subscription.attributes.get("RedrivePolicy")
         if not policy:
             session.lost(reason, 1, subscription.endpoint)
@@ -233,6 +269,9 @@ class Fanout:
             for message in batch.messages:
                 self.dead_letter(topic, subscription, message, "no such stream")
             return self._everything(subscription)
+        if topic.attributes.get("FirehoseSuccessFeedbackRoleArn"):
+            for message in batch.messages:
+                self._feedback.delivered(topic, "firehose", subscription.endpoint, message)
         return Enqueued(appended.commit, {}, {})
 
     def _stream_copy(self, message: Message, body: bytes) -> Message:

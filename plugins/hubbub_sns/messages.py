@@ -77,7 +77,7 @@ class Properties(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     control: str = ""
 
 
-_encode = msgspec.msgpack.Encoder().encode
+encode_properties = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Properties).decode
 _NO_PROPERTIES = Properties()
 
@@ -92,7 +92,9 @@ def properties_of(message: Message) -> Properties:
 
 def control_message(address: str, control: str) -> Message:
     """Make a message for a subscriber about its subscription."""
-    return Message(address=address, body=b"", wire=Wire(WIRE, _encode(Properties(control=control))))
+    return Message(
+        address=address, body=b"", wire=Wire(WIRE, encode_properties(Properties(control=control)))
+    )
 
 
 def message_uuid(identity: int) -> str:
@@ -159,7 +161,7 @@ def read_message(params: Params, address: str, path: str = "") -> Outgoing:
     if size > MAX_MESSAGE:
         raise invalid_parameter("Message too long")
     if structure or properties.notes or properties.base64:
-        message.wire = Wire(WIRE, _encode(properties))
+        message.wire = Wire(WIRE, encode_properties(properties))
     return Outgoing(message, size)
 
 
@@ -167,7 +169,7 @@ def set_trace(message: Message, trace: str) -> None:
     """Keep the trace header of the request, which SQS hands on as AWSTraceHeader."""
     properties = properties_of(message)
     properties = Properties(properties.notes, trace, properties.base64, properties.structure)
-    message.wire = Wire(WIRE, _encode(properties))
+    message.wire = Wire(WIRE, encode_properties(properties))
 
 
 def _encode_text(text: str) -> bytes:

@@ -15,6 +15,7 @@ from hubbub_aws.arns import make_arn
 from hubbub_aws.protocols import Params
 from hubbub_sns.access import demand
 from hubbub_sns.errors import invalid_parameter, not_found, not_null
+from hubbub_sns.feedback import Feedback
 from hubbub_sns.messages import content_of, message_uuid, read_message
 from hubbub_sns.names import parse_arn
 from hubbub_sns.outbox import Outbox
@@ -71,11 +72,14 @@ def is_phone(text: str) -> bool:
 class Mobile:
     """The actions on applications, devices and phone numbers."""
 
-    def __init__(self, hub: "Hub", settings: SnsSettings, store: Store, outbox: Outbox) -> None:
+    def __init__(
+        self, hub: "Hub", settings: SnsSettings, store: Store, outbox: Outbox, feedback: Feedback
+    ) -> None:
         self._hub = hub
         self._settings = settings
         self._store = store
         self._outbox = outbox
+        self._feedback = feedback
 
     def operations(self) -> Mapping[str, OperationFunction]:
         """Return the actions of this class."""
@@ -303,12 +307,14 @@ class Mobile:
         session = self._store.session(context.session().realm)
         message.id, message.published = session.new_id(), self._hub.clock.now()
         if protocol == "sms":
-            await self.send_sms(account, session.realm, to, message)
+            await self.send_sms(account, context.region, session.realm, to, message)
         else:
             await self.push(to, message)
         return {"MessageId": message_uuid(message.id)}
 
-    async def send_sms(self, account: str, realm: str, phone: str, message: Message) -> None:
+    async def send_sms(
+        self, account: str, region: str, realm: str, phone: str, message: Message
+    ) -> None:
         """Put an SMS into the outbox, unless its number wants none. Raises `OSError`."""
         phones = self._store.phones_of(account, realm)
         content = content_of(message, "sms")
@@ -326,6 +332,8 @@ class Mobile:
             message_id=message_uuid(message.identity),
             attributes=_texts(content.attributes),
         )  # fmt: skip
+        problem = "" if status == "sent" else status
+        self._feedback.texted(region, account, phones.attributes, phone, message, problem)
 
     def accepts(self, arn: str) -> bool:
         """Tell whether a device takes push notifications."""
@@ -343,6 +351,11 @@ class Mobile:
             subject=structured.subject, message_id=message_uuid(message.identity),
             attributes=_texts(structured.attributes),
         )  # fmt: skip
+        application = None
+        if endpoint is not None:
+            application = self._store.applications.get(endpoint.application)
+        if application is not None:
+            self._feedback.pushed(application.arn, application.attributes, arn, message)
 
     # SMS
 

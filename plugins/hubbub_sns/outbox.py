@@ -3,17 +3,15 @@
 It is a file of JSON lines, on disk before a delivery counts, and a page of the admin listener.
 """
 
-import os
 from collections import deque
 from collections.abc import Mapping
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import msgspec
-import trio
 
 from hubbub import Clock, HttpRoute, Request, Response
+from hubbub_sns.lines import LineFile
 from hubbub_sns.messages import timestamp
 
 PATH = "/sns/outbox"
@@ -28,28 +26,16 @@ _STYLE = (
 
 
 class Outbox:
-    """One file of entries. The latest are kept in memory for the page.
+    """A file of entries, whose times `clock` gives. The latest are kept in memory for the page."""
 
-    Args:
-        path: the file; its folder is made.
-        max_bytes: beyond, the file is renamed and begun anew.
-        clock: gives the times of entries.
-    """
-
-    def __init__(self, path: Path, max_bytes: int, clock: Clock) -> None:
-        self._path = path
-        self._max_bytes = max_bytes
+    def __init__(self, file: LineFile, clock: Clock) -> None:
+        self._file = file
         self._clock = clock
-        self._lock = trio.Lock()
         self.entries: deque[dict[str, Any]] = deque(maxlen=MAX_SHOWN)
 
     async def load(self) -> None:
         """Take back the latest entries."""
-        for line in await trio.to_thread.run_sync(_tail, self._path):
-            try:
-                self.entries.append(msgspec.json.decode(line, type=dict[str, Any]))
-            except (msgspec.MsgspecError, UnicodeError):
-                continue  # a crash cut it off
+        self.entries.extend(await self._file.tail(MAX_SHOWN))
 
     async def add(self, protocol: str, to: str, text: str, **fields: Any) -> None:
         """Write an entry; it is on disk when this returns.
@@ -59,9 +45,7 @@ class Outbox:
         """
         entry = {"time": timestamp(self._clock.now()), "protocol": protocol, "to": to, **fields}
         entry["message"] = text
-        line = msgspec.json.encode(entry) + b"\n"
-        async with self._lock:
-            await trio.to_thread.run_sync(_append, self._path, line, self._max_bytes)
+        await self._file.append([entry])
         self.entries.append(entry)
 
     def routes(self) -> list[HttpRoute]:
@@ -80,7 +64,7 @@ class Outbox:
         body = (
             "<!doctype html><html lang=en><meta charset=utf-8><title>SNS outbox</title>"
             f"<style>{_STYLE}</style><h1>SNS outbox</h1><p>The latest {len(self.entries)} messages "
-            f"without a local receiver. All are in <code>{escape(str(self._path))}</code>.</p>"
+            f"without a local receiver. All are in <code>{escape(str(self._file.path))}</code>.</p>"
             f"<table><tr><th>Time<th>Protocol<th>To<th>Message{rows}</table>"
         )
         return Response(200, [("Content-Type", "text/html; charset=utf-8")], body.encode())
@@ -91,20 +75,3 @@ def _row(entry: Mapping[str, Any]) -> str:
     text = f"{subject}\n\n{entry['message']}" if subject else entry["message"]
     cells = [escape(str(entry.get(name, ""))) for name in ("time", "protocol", "to")]
     return f"<tr><td>{'<td>'.join(cells)}<td><pre>{escape(str(text))}</pre>"
-
-
-def _append(path: Path, line: bytes, max_bytes: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.stat().st_size + len(line) > max_bytes:
-        path.replace(path.with_name(f"{path.name}.1"))
-    with path.open("ab") as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _tail(path: Path) -> list[bytes]:
-    if not path.exists():
-        return []
-    with path.open("rb") as file:
-        return list(deque(file, MAX_SHOWN))

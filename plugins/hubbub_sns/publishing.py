@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from hubbub import DeniedError, HubbubError, Session, UnavailableError
 from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params
-from hubbub_sns.access import refused
+from hubbub_sns.access import principal_arn, refused
 from hubbub_sns.deduplication import Deduplicator
 from hubbub_sns.errors import invalid_parameter, not_null
 from hubbub_sns.messages import (
@@ -22,6 +22,7 @@ from hubbub_sns.messages import (
 )
 from hubbub_sns.mobile import Mobile
 from hubbub_sns.names import parse_arn
+from hubbub_sns.protection import Guard
 from hubbub_sns.records import Topic
 from hubbub_sns.store import Store
 from hubbub_sns.topics import locate
@@ -42,10 +43,13 @@ class _Published(NamedTuple):
 class Publishing:
     """The actions that publish."""
 
-    def __init__(self, store: Store, deduplicator: Deduplicator, mobile: Mobile) -> None:
+    def __init__(
+        self, store: Store, deduplicator: Deduplicator, mobile: Mobile, guard: Guard
+    ) -> None:
         self._store = store
         self._deduplicator = deduplicator
         self._mobile = mobile
+        self._guard = guard
 
     def operations(self) -> Mapping[str, OperationFunction]:
         """Return the actions of this class."""
@@ -73,6 +77,7 @@ class Publishing:
         outgoing = read_message(params, topic.name)
         _set_order(topic, outgoing, params)
         self._trace(context, outgoing)
+        outgoing = self._protect(context, topic, outgoing)
         [published] = await self._publish(topic, session, [outgoing])
         if published.error is not None:
             raise _as_aws(context, topic, published.error)
@@ -98,14 +103,27 @@ class Publishing:
                 "The length of all the messages put together is more than the limit.",
             )
         successful, failed = [], []
-        published = await self._publish(topic, session, outgoing)
-        for entry, result in zip(entries, published, strict=True):
-            id_, error = entry["Id"], result.error
+        passed: list[tuple[str, Outgoing]] = []
+        for entry, each in zip(entries, outgoing, strict=True):
+            try:
+                passed.append((entry["Id"], self._protect(context, topic, each)))
+            except AwsError as denied:
+                failed.append(_failure(context, entry["Id"], denied))
+        published = await self._publish(topic, session, [each for _, each in passed])
+        for (id_, _), result in zip(passed, published, strict=True):
+            error = result.error
             if error is None:
                 successful.append({"Id": id_, **_result(topic, result)})
             else:
                 failed.append(_failure(context, id_, _as_aws(context, topic, error)))
         return {"Successful": successful, "Failed": failed}
+
+    def _protect(self, context: Context, topic: Topic, outgoing: Outgoing) -> Outgoing:
+        """Apply the topic's data protection policy. Raises `AwsError`."""
+        if not topic.data_protection_policy:
+            return outgoing
+        message = self._guard.inbound(topic, outgoing.message, principal_arn(context))
+        return outgoing._replace(message=message)
 
     def _trace(self, context: Context, outgoing: Outgoing) -> None:
         trace = context.call.request.headers.get("x-amzn-trace-id")

@@ -42,6 +42,8 @@ class Outcome(NamedTuple):
 
     verdict: Verdict
     reason: str = ""
+    status: int = 200
+    """The endpoint's HTTP status; where there is none, what says the same."""
 
 
 _TAKEN = Outcome(Verdict.TAKEN)
@@ -88,7 +90,11 @@ class Senders:
                     return await self._mail(topic, subscription, message, control)
                 case "sms":
                     await self._mobile.send_sms(
-                        subscription.account, subscription.realm, subscription.endpoint, message
+                        subscription.account,
+                        topic.region,
+                        subscription.realm,
+                        subscription.endpoint,
+                        message,
                     )
                 case "application":
                     return await self._device(subscription, message)
@@ -215,11 +221,11 @@ class Senders:
 def judge(status: int) -> Outcome:
     """Tell what an HTTP status means: only what may pass by itself is tried again."""
     if 200 <= status < 300:
-        return _TAKEN
+        return Outcome(Verdict.TAKEN, status=status)
     reason = f"the endpoint answered {status}"
     if status >= 500 or status == 429:
-        return Outcome(Verdict.AGAIN, reason)
-    return Outcome(Verdict.NEVER, reason)
+        return Outcome(Verdict.AGAIN, reason, status)
+    return Outcome(Verdict.NEVER, reason, status)
 
 
 def _raw(message: Message, protocol: str) -> bytes:

@@ -17,11 +17,15 @@ from hubbub_sns.deduplication import Deduplicator
 from hubbub_sns.deliveries import Deliveries
 from hubbub_sns.envelopes import Envelopes
 from hubbub_sns.fanout import Fanout
+from hubbub_sns.feedback import Feedback
 from hubbub_sns.filters import Filters
+from hubbub_sns.lines import LineFile
 from hubbub_sns.mobile import Mobile, is_phone
 from hubbub_sns.outbox import Outbox
 from hubbub_sns.permissions import Permissions
+from hubbub_sns.protection import Guard
 from hubbub_sns.publishing import Publishing
+from hubbub_sns.reports import Reports
 from hubbub_sns.senders import Senders
 from hubbub_sns.settings import SnsSettings
 from hubbub_sns.signing import Signer
@@ -43,26 +47,33 @@ class Sns:
 
     def __init__(self, hub: "Hub", store: Store, signer: Signer, filters: Filters) -> None:
         settings = hub.config.section(SnsSettings)
-        path = settings.outbox or hub.config.hub.data / "sns-outbox.jsonl"
+        data = hub.config.hub.data
+        outbox = LineFile(settings.outbox or data / "sns-outbox.jsonl", settings.outbox_max_bytes)
+        reports = LineFile(
+            settings.reports or data / "sns-reports.jsonl", settings.reports_max_bytes
+        )
         self._aws = hub.config.section(AwsSettings)
         self._signer = signer
         self.store = store
-        self.outbox = Outbox(path, settings.outbox_max_bytes, hub.clock)
-        self.mobile = Mobile(hub, settings, store, self.outbox)
+        self.outbox = Outbox(outbox, hub.clock)
+        self.reports = Reports(hub, reports)
+        feedback = Feedback(self.reports, hub.clock)
+        guard = Guard(store, self.reports, hub.clock)
+        self.mobile = Mobile(hub, settings, store, self.outbox, feedback)
         self.deduplicator = Deduplicator(store, hub.clock)
         self.archive = Archive(store, hub.clock)
         envelopes = Envelopes(
             signer, store.session().lossy, sign_for_queues=settings.sign_for_queues
         )
-        fanout = Fanout(hub, store, envelopes, filters)
+        fanout = Fanout(hub, store, envelopes, filters, feedback, guard)
         self.senders = Senders(settings, envelopes, self.mobile, self.outbox)
-        self.deliveries = Deliveries(hub, settings, store, fanout, self.senders)
-        replays = Replays(store, fanout)
+        self.deliveries = Deliveries(hub, settings, store, fanout, self.senders, feedback)
+        replays = Replays(store, fanout, guard)
         self.subscriptions = Subscriptions(hub, store, fanout, filters, self.deliveries, replays)
         self._families = (
             Topics(store, self.archive, self.subscriptions),
             self.subscriptions,
-            Publishing(store, self.deduplicator, self.mobile),
+            Publishing(store, self.deduplicator, self.mobile, guard),
             Permissions(store),
             Tagging(store),
             self.mobile,
@@ -94,6 +105,7 @@ class Sns:
         """Return what runs as long as the hub."""
         yield self.deliveries.server()
         yield Server("sns-subscriptions", self.subscriptions.serve)
+        yield self.reports.server()
 
     def service(self) -> AwsService:
         """Return the service at the AWS endpoint."""
@@ -121,6 +133,7 @@ class Sns:
     def routes(self) -> Iterable[HttpRoute]:
         """Return the pages of the admin listener."""
         yield from self.outbox.routes()
+        yield from self.reports.routes()
         yield HttpRoute("POST", OPT_OUT, self._opt_out)
 
     async def _opt_out(self, request: Request) -> Response:

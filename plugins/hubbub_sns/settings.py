@@ -53,6 +53,14 @@ class SnsSettings(Section):
         description="A larger outbox is renamed (.1 added, the former one replaced) and begun "
         "anew.",
     )
+    reports: Path | None = Field(
+        default=None,
+        description="File that gets, as lines of JSON, what AWS would write into CloudWatch Logs: "
+        "delivery status and findings of audits. Default: sns-reports.jsonl in the data folder.",
+    )
+    reports_max_bytes: Size = Field(
+        default=10_000_000, ge=10_000, description="The same for the file of reports."
+    )
     sign_for_queues: bool = Field(
         default=True,
         description="Whether envelopes to queues are signed, as in AWS. A signature costs about "

@@ -184,7 +184,7 @@ def test_permissions(sns: "SNSClient", topic: str) -> None:
     assert len(policy["Statement"]) == 1
 
 
-def test_data_protection_policies_are_kept(sns: "SNSClient", topic: str) -> None:
+def test_data_protection_policies_are_told(sns: "SNSClient", topic: str) -> None:
     assert sns.get_data_protection_policy(ResourceArn=topic)["DataProtectionPolicy"] == ""
     policy = json.dumps({"Name": "p", "Version": "2021-06-01", "Statement": []})
     sns.put_data_protection_policy(ResourceArn=topic, DataProtectionPolicy=policy)
