@@ -198,8 +198,7 @@ FOUND = {
     "VehicleIdentificationNumber": "VIN 1HGCM82633A004352",
     "ZipCode-US": "zip 90210",
 }
-NOT_KEY = "-----BEGIN {0} PRIVATE KEY-----\nYQ==\n-----END {0} PRIVATE KEY-----"
-FOUND = {
+NOT_FOUND = {
     "BankAccountNumber-DE": "DE88 3704 0044 0532 0130 00",
     "CreditCardNumber": "4539 1488 0343 6468",
     "CreditCardSecurityCode": "flight 123",
