@@ -104,6 +104,11 @@ def _rate_columns() -> tuple[Column, ...]:
     )
 
 
+def _raw(protocol: str, target: Target) -> dict[str, float]:
+    """Return what tells the generator that a WebSocket server has no protocol of its own."""
+    return {"raw": 1} if protocol == "websocket" and not target.ours else {}
+
+
 def _measure_rate(
     load: str, options: Mapping[str, float | str]
 ) -> Callable[[Target, Settings], Figures]:
@@ -114,7 +119,12 @@ def _measure_rate(
         figures = generator.run(
             settings.program,
             load,
-            {"warm": settings.warm, "seconds": settings.seconds, **options},
+            {
+                "warm": settings.warm,
+                "seconds": settings.seconds,
+                **options,
+                **_raw(protocol, target),
+            },
             port=target.server.ports[protocol],
             deadline=SETUP_DEADLINE + settings.warm + settings.seconds,
             on_mark=meter.mark,
@@ -176,35 +186,39 @@ def _measure_depth(target: Target, settings: Settings) -> Figures:
     }
 
 
-def _measure_idle_connections(target: Target, settings: Settings) -> Figures:
-    meter = Meter(target.server)
+def _measure_idle_connections(protocol: str) -> Callable[[Target, Settings], Figures]:
+    def measure(target: Target, settings: Settings) -> Figures:
+        meter = Meter(target.server)
 
-    def mark(name: str, generator_pid: int) -> None:
-        meter.mark(name, generator_pid)
-        if name == "end":
-            time.sleep(SETTLE_SECONDS)
-            meter.mark("settled", generator_pid)
-            time.sleep(IDLE_SECONDS)
-            meter.mark("idle", generator_pid)
+        def mark(name: str, generator_pid: int) -> None:
+            meter.mark(name, generator_pid)
+            if name == "end":
+                time.sleep(SETTLE_SECONDS)
+                meter.mark("settled", generator_pid)
+                time.sleep(IDLE_SECONDS)
+                meter.mark("idle", generator_pid)
 
-    figures = generator.run(
-        settings.program,
-        "mqtt-idle",
-        {"connections": settings.connections},
-        port=target.server.ports["mqtt"],
-        deadline=SETUP_DEADLINE,
-        on_mark=mark,
-    )
-    cpu = meter.spent("server")
-    return {
-        "connections": figures["messages"],
-        "kib_each": meter.spent("memory", "begin", "settled") * 1e6 / 1024 / settings.connections,
-        "memory_before": meter.at["begin"]["memory"],
-        "memory": meter.at["settled"]["memory"],
-        "per_second": figures["messages"] / figures["seconds"],
-        "per_cpu_second": figures["messages"] / cpu if cpu else 0.0,
-        "idle_percent": 100 * meter.spent("server", "settled", "idle") / IDLE_SECONDS,
-    }
+        figures = generator.run(
+            settings.program,
+            f"{protocol}-idle",
+            {"connections": settings.connections, **_raw(protocol, target)},
+            port=target.server.ports[protocol],
+            deadline=SETUP_DEADLINE,
+            on_mark=mark,
+        )
+        cpu = meter.spent("server")
+        grown = meter.spent("memory", "begin", "settled") * 1e6
+        return {
+            "connections": figures["messages"],
+            "kib_each": grown / 1024 / settings.connections,
+            "memory_before": meter.at["begin"]["memory"],
+            "memory": meter.at["settled"]["memory"],
+            "per_second": figures["messages"] / figures["seconds"],
+            "per_cpu_second": figures["messages"] / cpu if cpu else 0.0,
+            "idle_percent": 100 * meter.spent("server", "settled", "idle") / IDLE_SECONDS,
+        }
+
+    return measure
 
 
 def _measure_start(target: Target, settings: Settings) -> Figures:
@@ -234,6 +248,26 @@ def _rate(
         _rate_columns(),
         compare,
         lower_is_better=compare.endswith("_ms"),
+    )
+
+
+def _idle(protocol: str, title: str) -> Lane:
+    return Lane(
+        f"{protocol}-idle",
+        title,
+        protocol,
+        _measure_idle_connections(protocol),
+        (
+            Column("connections", "connections"),
+            Column("kib_each", "KiB each", 1),
+            Column("memory_before", "MB before"),
+            Column("memory", "MB with them"),
+            Column("per_second", "connects/s"),
+            Column("per_cpu_second", "connects per server CPU s"),
+            Column("idle_percent", "idle CPU %", 1),
+        ),
+        "kib_each",
+        lower_is_better=True,
     )
 
 
@@ -311,23 +345,15 @@ LANES = (
     _rate(
         "stomp-paced", "STOMP, ack:auto, at 1000 messages/s", "stomp", compare="p99_ms", rate=1000
     ),
-    Lane(
-        "mqtt-idle",
-        "Idle MQTT connections",
-        "mqtt",
-        _measure_idle_connections,
-        (
-            Column("connections", "connections"),
-            Column("kib_each", "KiB each", 1),
-            Column("memory_before", "MB before"),
-            Column("memory", "MB with them"),
-            Column("per_second", "connects/s"),
-            Column("per_cpu_second", "connects per server CPU s"),
-            Column("idle_percent", "idle CPU %", 1),
-        ),
-        "kib_each",
-        lower_is_better=True,
+    _rate(
+        "websocket-fan",
+        "WebSocket, 1 publisher → 1000 subscribers, deliveries",
+        "websocket",
+        subscribers=1000,
+        window=20,
     ),
+    _idle("mqtt", "Idle MQTT connections"),
+    _idle("websocket", "Idle WebSockets"),
     Lane(
         "sqs-deep",
         "SQS: one receive from an almost empty and from a deep queue",

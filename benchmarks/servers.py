@@ -17,6 +17,9 @@ SYSTEM_FOLDERS = (Path("/usr/lib/rabbitmq/bin"), Path("/usr/sbin"))
 """Where packages put servers beside $PATH; RabbitMQ's in /usr/sbin is for the user rabbitmq."""
 
 
+_HERE = Path(__file__).parent
+
+
 @dataclass(frozen=True)
 class Server:
     """A server to measure. `launch` writes its configuration into a folder."""
@@ -58,7 +61,7 @@ def hubbub() -> Server:
     sections = _listening_sections()
     return Server(
         "hubbub",
-        frozenset({"sqs", "sns", "kinesis", "mqtt", "amqp", "stomp", "http"}),
+        frozenset({"sqs", "sns", "kinesis", "mqtt", "amqp", "stomp", "http", "websocket"}),
         version,
         lambda folder: _launch_hubbub(sections, folder),
     )
@@ -78,8 +81,9 @@ def _listening_sections() -> list[str]:
 
 def _launch_hubbub(sections: Sequence[str], folder: Path) -> Launch:
     """Give the listeners that are measured a port we know, and all others whatever is free."""
-    binds = {name: free_port() for name in ("aws", "mqtt", "amqp", "stomp", "admin")}
-    ports = binds | _aws_ports(binds["aws"]) | {"http": binds["admin"]}
+    binds = {name: free_port() for name in ("aws", "mqtt", "amqp", "stomp", "admin", "gateway")}
+    ports = binds | _aws_ports(binds["aws"])
+    ports |= {"http": binds["admin"], "websocket": binds["gateway"]}
     lines = ["[hub]", 'durability = "full"']
     for name in sections:
         lines += [f"[{name}.listener]", f'bind = ["127.0.0.1:{binds.get(name, 0)}"]']
@@ -212,22 +216,8 @@ kinesalite({{ createStreamMs: 50, deleteStreamMs: 50 }}).listen({port}, "127.0.0
     return Launch(["node", str(program)], {"kinesis": port})
 
 
-def _write_asgi_application(folder: Path) -> None:
-    """Write the least that answers as our `/healthz` does, as the module `application`."""
-    (folder / "application.py").write_text(
-        """\
-async def app(scope, receive, send):
-    if scope["type"] != "http":
-        raise RuntimeError("HTTP alone")
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"3")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": b"ok\\n"})
-"""
-    )
-
-
 def _launch_uvicorn(command: str, folder: Path) -> Launch:
-    _write_asgi_application(folder)
+    del folder  # it keeps nothing
     port = free_port()
     options = [
         "--http",
@@ -240,16 +230,18 @@ def _launch_uvicorn(command: str, folder: Path) -> Launch:
         "--log-level",
         "error",
     ]
-    where = ["--host", "127.0.0.1", "--port", str(port), "--app-dir", str(folder)]
-    return Launch([command, *options, *where, "application:app"], {"http": port})
+    where = ["--host", "127.0.0.1", "--port", str(port), "--app-dir", str(_HERE)]
+    return Launch([command, *options, *where, "application:app"], {"http": port, "websocket": port})
 
 
 def _launch_hypercorn(command: str, folder: Path) -> Launch:
-    _write_asgi_application(folder)
+    del folder  # it keeps nothing
     port = free_port()
     options = ["--worker-class", "trio", "--bind", f"127.0.0.1:{port}", "--log-level", "error"]
     return Launch(
-        [command, *options, "application:app"], {"http": port}, {"PYTHONPATH": str(folder)}
+        [command, *options, "application:app"],
+        {"http": port, "websocket": port},
+        {"PYTHONPATH": str(_HERE)},
     )
 
 
@@ -333,15 +325,15 @@ PEERS = (
     ),
     Peer(
         "uvicorn",
-        frozenset({"http"}),
+        frozenset({"http", "websocket"}),
         "uvicorn",
-        "pip install uvicorn",
+        "pip install uvicorn websockets",
         _python_version("uvicorn"),
         _launch_uvicorn,
     ),
     Peer(
         "hypercorn",
-        frozenset({"http"}),
+        frozenset({"http", "websocket"}),
         "hypercorn",
         "pip install 'hypercorn[trio]'",
         _python_version("hypercorn"),

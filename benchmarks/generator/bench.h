@@ -16,13 +16,15 @@ struct options {
   double warm, seconds;    /* not measured, then measured */
   int size;                /* bytes of a body, at least 32 */
   int connections;         /* AWS, HTTP and idle loads */
-  int subscribers, qos;    /* MQTT load */
+  int subscribers;         /* MQTT and WebSocket loads */
+  int qos;                 /* MQTT load */
   int reliable;            /* AMQP, STOMP loads: confirms, and acknowledgements */
   int window;              /* messages between publisher and subscribers at most */
   int unacked;             /* messages that the server has not confirmed at most */
   double rate;             /* messages a second; 0: as fast as the window allows */
   int batch;               /* SQS load: messages in a request */
-  int raw;                 /* SNS load: whether queues get messages without envelope */
+  int raw;                 /* SNS load: whether queues get messages without envelope; WebSocket
+                              loads: whether the server has no protocol of its own */
   long depth, count;       /* SQS receive load: messages waiting, messages received at most */
   const char *path;        /* HTTP load */
   double fill_deadline;    /* SQS receive load: seconds to send `depth` messages */
@@ -160,4 +162,6 @@ void load_sqs_receive(void);
 void load_sns(void);
 void load_kinesis(void);
 void load_http(void);
+void load_websocket(void);
+void load_websocket_idle(void);
 #endif

@@ -1,7 +1,8 @@
 /* The load generator of the benchmarks: one thread, epoll, raw sockets, nothing but libc.
  *
  *   bench LOAD --port N [--option value]...       LOAD: mqtt, mqtt-idle, amqp, stomp, sqs,
- *                                               sqs-receive, sns, kinesis, http
+ *                                               sqs-receive, sns, kinesis, http,
+ *                                               websocket, websocket-idle
  *
  * Prints `{"mark": "NAME"}` where a phase begins and waits for a line on stdin, so that whoever
  * started it reads CPU times and memory of the server at that moment; then one line with the
@@ -143,6 +144,8 @@ int main(int argc, char **argv) {
       {"sns", load_sns},
       {"kinesis", load_kinesis},
       {"http", load_http},
+      {"websocket", load_websocket},
+      {"websocket-idle", load_websocket_idle},
   };
   for (size_t i = 0; i < sizeof loads / sizeof *loads; i++) {
     if (strcmp(argv[1], loads[i].name)) continue;

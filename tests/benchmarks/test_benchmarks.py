@@ -38,6 +38,7 @@ def lane(*, lower_is_better: bool = False) -> Lane:
 def test_lanes_run_against_our_hub(needs_compiler: None, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     lanes = ["sqs-batch", "sns", "kinesis", "mqtt1", "amqp-durable", "stomp-client"]
+    lanes += ["websocket-fan"]
     command = [sys.executable, str(RUN), *lanes, "--peers", "none", "--rounds", "1"]
     command += [
         "--seconds",
