@@ -7,8 +7,9 @@ from functools import partial
 
 import trio
 
-from hubbub import ConfigSection, Endpoint, Hub, Server, SocketAddress, hookimpl
+from hubbub import ConfigSection, Endpoint, Hub, Scene, Server, SocketAddress, hookimpl
 
+from .demo import scenes
 from .gateway import Gateway
 from .routes import OPERATIONS
 from .settings import GatewaySettings
@@ -29,6 +30,11 @@ class GatewayPlugin:
         settings = hub.config.section(GatewaySettings)
         if settings.listener.bind:
             yield Server("gateway", partial(_serve, hub, settings))
+
+    @hookimpl
+    def hubbub_demo(self, hub: Hub) -> Iterable[Scene]:
+        """Show a topic by Server-Sent Events and queues by REST."""
+        return scenes(hub)
 
 
 async def _serve(
