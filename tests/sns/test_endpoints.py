@@ -1,16 +1,11 @@
 """Functions, streams, mail, SMS and devices; and the outbox for what has no local receiver."""
 
 import json
-import socketserver
 import threading
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from email import message_from_bytes
-from email.message import Message as Mail
 from pathlib import Path
-from queue import Queue
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -19,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from hubbub import ReadResult, StreamSettings, load_config
 from hubbub.testing.hub import serve_in_thread
+from tests.mail import mail_server
 
 from .conftest import Inbox, JumpingClock, SnsHub, settings
 from .receiver import receive
@@ -121,50 +117,6 @@ def test_without_a_url_functions_have_an_outbox(sns: "SNSClient", hub: SnsHub, t
 
 
 # mail
-
-
-@contextmanager
-def mail_server() -> Iterator[tuple[int, "Queue[tuple[str, Mail]]"]]:
-    """A mail server of the least kind (RFC 5321): its port, and what it got."""
-    mails: Queue[tuple[str, Mail]] = Queue()
-
-    class Handler(socketserver.StreamRequestHandler):
-        def say(self, line: str) -> None:
-            self.wfile.write(f"{line}\r\n".encode())
-
-        def handle(self) -> None:
-            self.say("220 test")
-            receiver = ""
-            for raw in self.rfile:
-                command = raw.decode().strip()
-                word = command[:4].upper()
-                if word == "DATA":
-                    self.say("354 go on")
-                    lines = []
-                    for line in self.rfile:
-                        if line == b".\r\n":
-                            break
-                        lines.append(line.removeprefix(b"."))
-                    mails.put((receiver, message_from_bytes(b"".join(lines))))
-                elif word == "RCPT":
-                    receiver = command.partition("<")[2].partition(">")[0]
-                    if receiver.startswith("nobody"):
-                        self.say("550 no such mailbox")
-                        continue
-                elif word == "QUIT":
-                    self.say("221 bye")
-                    return
-                self.say("250 ok")
-
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
-            yield server.server_address[1], mails
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def test_mails_go_to_the_mail_server(tmp_path: Path, boto_session: boto3.Session) -> None:
