@@ -21,7 +21,7 @@ import amqp  # type: ignore[import-untyped]
 from hubbub.testing import HubProcess
 
 from .clients import WAIT, MqttClient, mqtt
-from .peers import CONFIG, Amqp, Kinesis, Mqtt5, Peer, Received, Sns, Sqs, Stomp
+from .peers import CONFIG, Amqp, HttpJson, Kinesis, Mqtt5, Peer, Received, Sns, Sqs, Stomp
 
 ROUTES = """
 [[queue]]
@@ -58,11 +58,13 @@ class Clients:
         self.sqs = Sqs(hub)
         self.amqp = Amqp(hub)
         self.stomp = Stomp(hub)
+        self.http = HttpJson(hub)
 
     def close(self) -> None:
         self.amqp.close()
         self.stomp.close()
         self.sqs.close()
+        self.http.close()
 
 
 @pytest.fixture
@@ -164,7 +166,42 @@ def test_amqp_gives_back_and_sqs_counts(clients: Clients, name: str, kind: str) 
     assert receive_sqs(clients, name)["Attributes"]["ApproximateReceiveCount"] == "4"
 
 
+def test_http_gives_back_and_the_others_count(clients: Clients, name: str) -> None:
+    http = clients.http.client
+    clients.stomp.publish(f"$queue/{name}", b"x", {"persistent": "true"})
+    for count in range(1, 4):
+        (message,) = http.get(f"/queues/{name}/messages").json()["messages"]
+        assert (message["receives"], message["redelivered"]) == (count, count > 1)
+        http.post(f"/queues/{name}/messages/{message['lease']}/release").raise_for_status()
+    received = receive_sqs(clients, name)
+    assert received["Attributes"]["ApproximateReceiveCount"] == "4"
+    clients.sqs.client.change_message_visibility(
+        QueueUrl=name, ReceiptHandle=received["ReceiptHandle"], VisibilityTimeout=0
+    )
+    subscribe_stomp(clients, f"/queue/{name}")
+    assert take_stomp(clients).headers["x-delivery-count"] == "4"
+
+
 # Dead letters
+
+
+def test_http_rejects_to_sqs_and_sqs_redrives_to_http(clients: Clients, name: str) -> None:
+    sqs, http, dead = clients.sqs.client, clients.http.client, f"{name}-dead"
+    sqs.create_queue(QueueName=dead)
+    http.put(f"/queues/{name}", json={"dead_letter": f"$queue/{dead}", "max_receives": 1})
+    clients.sqs.publish(f"$queue/{name}", b"refused")
+    (message,) = http.get(f"/queues/{name}/messages").json()["messages"]
+    http.post(f"/queues/{name}/messages/{message['lease']}/reject").raise_for_status()
+    found = receive_sqs(clients, dead)
+    assert found["Body"] == "refused"
+    assert found["Attributes"]["DeadLetterQueueSourceArn"].endswith(f":{name}")
+    sqs.delete_message(QueueUrl=dead, ReceiptHandle=found["ReceiptHandle"])
+    clients.sqs.publish(f"$queue/{name}", b"poison")
+    receive_sqs(clients, name, VisibilityTimeout=0)
+    assert "Messages" not in sqs.receive_message(QueueUrl=name)
+    (letter,) = http.get(f"/queues/{dead}/messages?wait=5").json()["messages"]
+    (death,) = letter["deaths"]
+    assert (death["queue"], death["reason"], death["count"]) == (name, "delivery_limit", 1)
 
 
 def test_sqs_redrives_to_amqp(clients: Clients, name: str) -> None:
@@ -249,6 +286,7 @@ RESPONDERS: dict[type[Peer], tuple[str, str]] = {
     Mqtt5: ("response topic", "correlation data"),
     Amqp: ("reply-to", "correlation-id"),
     Stomp: ("reply-to", "correlation-id"),
+    HttpJson: ("reply_to", "correlation_id"),
 }
 
 
@@ -298,14 +336,29 @@ def test_stomp_asks_with_a_temporary_queue(hub: HubProcess, responder: Peer, nam
     asker.close()
 
 
+def test_http_asks(hub: HubProcess, responder: Peer, name: str) -> None:
+    asker = HttpJson(hub)
+    asker.listen(f"$queue/{name}-answers")
+    question = name.encode()
+    places = {"reply_to": f"$queue/{name}-answers", "correlation_id": "7"}
+    asker.publish(f"$queue/{name}", question, places)
+    serve_once(responder, question, *RESPONDERS[type(responder)])
+    assert asker.receive(b"answer").places["correlation_id"] == "7"
+    asker.close()
+
+
 # Fan-out
 
 
-@pytest.mark.parametrize("source", [Sns, Mqtt5, Amqp, Stomp], ids=lambda kind: kind.column)
+@pytest.mark.parametrize(
+    "source", [Sns, Mqtt5, Amqp, Stomp, HttpJson], ids=lambda kind: kind.column
+)
 def test_one_publication_reaches_all_once(hub: HubProcess, source: type[Peer]) -> None:
     readers: dict[str, Peer] = {"fan": Mqtt5(hub)}
     readers["fan"].listen("fan")
-    for place, kind in (("$queue/fan-sqs", Sqs), ("fan", Amqp), ("fan", Stomp), ("fan", Sns)):
+    for place, kind in (
+        ("$queue/fan-sqs", Sqs), ("fan", Amqp), ("fan", Stomp), ("fan", Sns), ("fan", HttpJson),
+    ):  # fmt: skip
         peer: Peer = kind(hub)
         peer.listen(place)
         readers[kind.column] = peer
