@@ -5,6 +5,7 @@ for each connection, over TCP or TLS, within the limits of `ListenerSettings`. O
 process sends what the transports have buffered; one `Shutdown` tells all of them to stop.
 """
 
+from hubbub.net.deadline import Deadline
 from hubbub.net.flusher import Flusher
 from hubbub.net.listener import (
     Address,
@@ -19,7 +20,6 @@ from hubbub.net.listener import (
 from hubbub.net.shutdown import Shutdown
 from hubbub.net.transport import (
     SLOW_CONSUMER,
-    Deadline,
     StreamTransport,
     TcpTransport,
     Transport,

@@ -14,6 +14,9 @@ __all__ = ["CommonHeaders", "Framing", "HeadWriter", "Rendered"]
 _HEADER_LINES = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\x80-\xff]*\r\n)*")
 
 
+_LOOKED_AT = frozenset({"connection", "content-length", "date", "server", "transfer-encoding"})
+
+
 class Framing(Enum):
     """How the end of an answer's body is marked."""
 
@@ -84,19 +87,23 @@ class HeadWriter:
         status, body = response.status, response.body
         length: str | None = None
         persistence = date = server = True
+        lines = ""
         for name, value in response.headers:
-            match name.lower():
-                case "content-length":
-                    length = value
-                case "connection":
-                    persistence = False
-                    keep = keep and "close" not in value.lower()
-                case "transfer-encoding":
-                    raise ValueError("Transfer-Encoding is set by the server alone")
-                case "date":
-                    date = False
-                case "server":
-                    server = False
+            lines += f"{name}: {value}\r\n"
+            lower = name.lower()
+            if lower not in _LOOKED_AT:
+                continue
+            if lower == "content-length":
+                length = value
+            elif lower == "connection":
+                persistence = False
+                keep = keep and "close" not in value.lower()
+            elif lower == "transfer-encoding":
+                raise ValueError("Transfer-Encoding is set by the server alone")
+            elif lower == "date":
+                date = False
+            else:
+                server = False
         added = self._common_lines(date=date, server=server)
         framing = Framing.LENGTH
         if status in {204, 304}:
@@ -121,7 +128,6 @@ class HeadWriter:
                 added += "Connection: close\r\n"
             elif request is not None and request.version == "1.0":
                 added += "Connection: keep-alive\r\n"
-        lines = "".join([f"{name}: {value}\r\n" for name, value in response.headers])
         if lines.count("\n") != len(response.headers) or not _HEADER_LINES.fullmatch(lines):
             raise ValueError(f"illegal response headers: {response.headers!r}")
         head = f"{self._status_line(status)}{added}{lines}\r\n".encode("latin-1")

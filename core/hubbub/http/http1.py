@@ -16,7 +16,8 @@ from hubbub.http.http2_frames import PREFACE
 from hubbub.http.messages import HttpError, Request, Response, Upgrade, close_body
 from hubbub.http.parser import BadRequest, RequestHead, RequestParser
 from hubbub.http.service import Service
-from hubbub.net.transport import Deadline, Transport, TransportClosed
+from hubbub.net.deadline import Deadline
+from hubbub.net.transport import Transport, TransportClosed
 
 __all__ = ["Http1Connection"]
 

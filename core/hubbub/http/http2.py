@@ -34,7 +34,8 @@ from hubbub.http.http2_frames import (
 from hubbub.http.messages import HttpError, Request, Response, Upgrade, close_body
 from hubbub.http.parser import BadRequest, RequestHead
 from hubbub.http.service import Service
-from hubbub.net.transport import Deadline, Transport, TransportClosed
+from hubbub.net.deadline import Deadline
+from hubbub.net.transport import Transport, TransportClosed
 
 __all__ = ["Http2Connection"]
 

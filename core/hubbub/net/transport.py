@@ -7,8 +7,7 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import trio
 
@@ -16,7 +15,6 @@ from hubbub.net.flusher import Flusher
 
 __all__ = [
     "SLOW_CONSUMER",
-    "Deadline",
     "StreamTransport",
     "TcpTransport",
     "Transport",
@@ -487,52 +485,6 @@ class StreamTransport(Transport):
 
     def _close_now(self) -> None:
         self._abort_stream()
-
-
-class Deadline:
-    """One timer for the life of a connection, moved from phase to phase instead of made anew.
-
-    A new cancel scope for each wait costs several microseconds; moving one's deadline costs less
-    than one. Use it as a context manager around the connection's loop; afterwards `expired` tells
-    whether the timer ended it, and `phase` what it waited for.
-    """
-
-    __slots__ = ("_scope", "phase")
-
-    def __init__(self) -> None:
-        self._scope = trio.CancelScope()
-        self.phase = ""
-
-    def start(self, seconds: float, phase: str) -> None:
-        """Cancel the body in `seconds` from now, unless moved again; `phase` says what it is."""
-        self.phase = phase
-        self._scope.deadline = trio.current_time() + seconds
-
-    def stop(self) -> None:
-        """Let the body take as long as it likes."""
-        self.phase = ""
-        self._scope.deadline = float("inf")
-
-    def expire(self) -> None:
-        """Cancel the body now, as if the time were over."""
-        self._scope.cancel()
-
-    @property
-    def expired(self) -> bool:
-        """Whether the body was ended by the timer."""
-        return self._scope.cancelled_caught
-
-    def __enter__(self) -> Self:
-        self._scope.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        return self._scope.__exit__(kind, error, traceback)
 
 
 def _reset(sock: socket.socket) -> None:
