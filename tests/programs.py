@@ -120,6 +120,10 @@ class Running:
         """Wait for its end; return the exit code."""
         return self.process.wait(WAIT)
 
+    def read_to_the_end(self) -> None:
+        """Wait until nobody reads its output any more, which may then be closed."""
+        self._reader.join(WAIT)
+
 
 @contextlib.contextmanager
 def running(command: Sequence[str], **environment: str) -> Iterator[Running]:
@@ -136,10 +140,12 @@ def running(command: Sequence[str], **environment: str) -> Iterator[Running]:
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
+        program = Running(process)
         try:
-            yield Running(process)
+            yield program
         finally:
             process.kill()
+            program.read_to_the_end()
 
 
 class JavaScript:

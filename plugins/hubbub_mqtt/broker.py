@@ -46,6 +46,10 @@ SYSTEM: Final = "mqtt"
 """The principal that acts for absent clients and for the broker itself."""
 
 
+_MAX_ALIASES: Final = 1_000
+"""Topics that one client is sent aliases for, at most."""
+
+
 @dataclass(slots=True)
 class BrokerStats:
     """Counts since the start, for `$SYS`."""
@@ -71,6 +75,7 @@ class Broker:
             send_maximum=settings.max_in_flight,
             maximum_packet_size=settings.max_packet_size,
             topic_alias_maximum=settings.topic_alias_maximum,
+            send_topic_alias_maximum=_MAX_ALIASES,
             server_keep_alive=settings.max_keep_alive,
             authentication_methods=frozenset(hub.mechanisms),
         )

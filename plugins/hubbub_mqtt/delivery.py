@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from hubbub import Batch, Message
 
@@ -50,6 +50,7 @@ class Styles:
 
 
 _MAX_STYLES: Final = 10_000
+_NO_TOPIC: Final = b"\0\0"
 
 
 class Encoded:
@@ -64,30 +65,54 @@ class Encoded:
         self.largest = largest
 
 
-def encode_batch(batch: Batch, style: Style, now: int, lossy: Lossy) -> Encoded:
+class Alias(NamedTuple):
+    """A topic alias of 5.0, and whether the client knows it already."""
+
+    number: int
+    known: bool
+
+
+def encode_batch(
+    batch: Batch, style: Style, now: int, lossy: Lossy, alias: Alias | None = None
+) -> Encoded:
     """Return the batch in a style, encoded for the first of its subscribers."""
-    encoded: Encoded | None = batch.cache.get(style)
+    key = style if alias is None else (style, alias)
+    encoded: Encoded | None = batch.cache.get(key)
     if encoded is None:
-        encoded = batch.cache[style] = encode_messages(batch.messages, style, now, lossy)
+        encoded = encode_messages(batch.messages, style, now, lossy, alias=alias)
+        batch.cache[key] = encoded
     return encoded
 
 
 def encode_messages(
-    messages: Sequence[Message], style: Style, now: int, lossy: Lossy, *, retained: bool = False
+    messages: Sequence[Message],
+    style: Style,
+    now: int,
+    lossy: Lossy,
+    *,
+    retained: bool = False,
+    alias: Alias | None = None,
 ) -> Encoded:
-    """Encode messages at QoS 0; `retained`: they are sent because of a new subscription."""
+    """Encode messages at QoS 0.
+
+    `retained`: they are sent because of a new subscription; `alias`: of the topic they all have.
+    """
     address = None
     topic = b""
     pieces: list[bytes] = []
     headers: dict[int, bytes] = {}
     largest = 0
     v5, identifiers, keeps_retain = style.v5, style.identifiers, style.retain
+    if alias is not None:
+        identifiers += b"\x23" + alias.number.to_bytes(2, "big")
     for message in messages:
         if message.address is not address:
             address = message.address
             name = address.encode()
             topic = len(name).to_bytes(2, "big") + name
             headers.clear()
+            if alias is not None and alias.known:
+                topic = _NO_TOPIC
         payload = message.body
         retain = retained or (keeps_retain and message.retain)
         if v5:
@@ -101,6 +126,8 @@ def encode_messages(
                 head = (b"\x31" if retain else b"\x30") + encode_varint(size) + topic + properties
                 pieces += (head, payload)
                 largest = max(largest, len(head) + len(payload))
+                if alias is not None:
+                    topic = _NO_TOPIC
                 continue
         else:
             count_losses(message, lossy)

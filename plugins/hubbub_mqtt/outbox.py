@@ -22,7 +22,7 @@ from hubbub import (
 )
 
 from .broker import queue_name
-from .delivery import Encoded, Style, encode_batch, encode_messages
+from .delivery import Alias, Encoded, Style, encode_batch, encode_messages
 from .filters import Grant, Granted, Kind
 from .inflight import OutboundRecord, OutboundState, SessionState
 from .link import Link
@@ -57,7 +57,7 @@ class Live:
     def deliver(self, batch: Batch) -> None:
         """Send a batch on; called by the bus, for every batch and subscriber."""
         outbox = self._outbox
-        if outbox.filters.overlapping or self.granted.no_local:
+        if outbox.filters.overlapping or self.granted.no_local or outbox.aliases:
             outbox.deliver_some(self.granted, batch)
             return
         encoded: Encoded | None = batch.cache.get(self._style)
@@ -82,6 +82,7 @@ class Outbox:
         "_live",
         "_paused",
         "_window",
+        "aliases",
         "filters",
         "left",
         "resumed",
@@ -92,6 +93,8 @@ class Outbox:
         self.filters = link.session.filters
         self._limit = link.broker.settings.slow_subscriber_bytes
         self._largest = link.machine.maximum_packet_size
+        self.aliases = False
+        """Whether the client takes topic aliases; known when it is let in."""
         self._live: dict[str, Live] = {}
         self._consumptions: dict[str, Consumption] = {}
         self._window: Window | None = None
@@ -115,9 +118,9 @@ class Outbox:
             self._link.machine.version, granted.retain_as_published, granted.identifiers
         )
 
-    def encode(self, batch: Batch, style: Style) -> Encoded:
+    def encode(self, batch: Batch, style: Style, alias: Alias | None = None) -> Encoded:
         """Encode a batch, if nobody of the same style has done so."""
-        return encode_batch(batch, style, self._link.broker.now(), self._link.bus.lossy)
+        return encode_batch(batch, style, self._link.broker.now(), self._link.bus.lossy, alias)
 
     def write(self, encoded: Encoded, messages: Sequence[Message]) -> None:
         """Send messages of QoS 0, or drop them if the client is slow."""
@@ -159,26 +162,37 @@ class Outbox:
             style = link.broker.styles.get(
                 link.machine.version, grant.retain_as_published, grant.identifiers
             )
-            if len(messages) == len(batch.messages):
-                self.write(self.encode(batch, style), messages)
-            else:
-                self.write(self._encode(messages, style), messages)
+            self._deliver(messages, batch, style)
 
     def deliver_shared(self, granted: Granted, messages: list[Message], batch: Batch) -> None:
         """Send on this client's share of a batch."""
-        style = self.style(granted)
+        self._deliver(messages, batch, self.style(granted))
+
+    def _deliver(self, messages: list[Message], batch: Batch, style: Style) -> None:
+        """Send messages of a batch, all of which have one topic."""
+        topic = messages[0].address
+        alias = None
+        if self.aliases and self._corked is None:  # an alias that is held back is not known yet
+            alias = Alias(*self._link.machine.alias_of(topic))
         if len(messages) == len(batch.messages):
-            self.write(self.encode(batch, style), messages)
+            encoded = self.encode(batch, style, alias)
         else:
-            self.write(self._encode(messages, style), messages)
+            encoded = self._encode(messages, style, alias=alias)
+        if alias is not None and encoded.largest <= self._largest and not self.slow:
+            self._link.machine.use_alias(topic, alias.number)
+        self.write(encoded, messages)
 
     def _encode(
-        self, messages: Sequence[Message], style: Style, *, retained: bool = False
+        self,
+        messages: Sequence[Message],
+        style: Style,
+        *,
+        retained: bool = False,
+        alias: Alias | None = None,
     ) -> Encoded:
         link = self._link
-        return encode_messages(
-            messages, style, link.broker.now(), link.bus.lossy, retained=retained
-        )
+        now, lossy = link.broker.now(), link.bus.lossy
+        return encode_messages(messages, style, now, lossy, retained=retained, alias=alias)
 
     def listen(self, granted: Granted) -> None:
         """Begin to deliver what is published to a filter on topics, or go on with new options."""
@@ -281,6 +295,7 @@ class Outbox:
     async def resume(self) -> None:
         """Send again what is in flight; when that is done, begin with new messages."""
         link = self._link
+        self.aliases = link.machine.uses_aliases
         resent = link.machine.resend()
         link.write(resent.data)
         gone = [each.tag.receipt for each in resent.discarded if isinstance(each.tag, Resumed)]
@@ -356,7 +371,7 @@ class Outbox:
             return  # the end of the connection gives the leases back
         grant_of, now = self.filters.grant, link.broker.now()
         template, lossy = link.broker.templates[machine.version].get, link.bus.lossy
-        aliases = machine.uses_aliases
+        aliases = self.aliases
         parts: list[bytes] = []
         finished: list[Receipt] = []
         for delivery in deliveries:
@@ -394,7 +409,7 @@ class Outbox:
         if machine.state is not State.CONNECTED:
             return
         version, now, shared = machine.version, link.broker.now(), granted.kind is Kind.SHARED
-        aliases = machine.uses_aliases
+        aliases = self.aliases
         parts: list[bytes] = []
         finished: list[Receipt] = []
         for delivery in deliveries:

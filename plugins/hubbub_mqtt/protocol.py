@@ -641,6 +641,17 @@ class ServerConnection:
         """Whether the client takes topic aliases."""
         return self._outbound_aliases.maximum > 0
 
+    def alias_of(self, topic: str) -> tuple[int, bool]:
+        """The alias for a topic, and whether the client knows it: for a PUBLISH made elsewhere.
+
+        Call `use_alias` when it is sent.
+        """
+        return self._outbound_aliases.lookup(topic)
+
+    def use_alias(self, topic: str, alias: int) -> None:
+        """Note that a PUBLISH with what `alias_of` gave is sent."""
+        self._outbound_aliases.use(topic, alias)
+
     @property
     def resending(self) -> bool:
         """Whether messages of the resumed session are still to be sent again: see `resend`."""

@@ -403,6 +403,39 @@ def test_topic_aliases_both_ways_live_as_long_as_the_connection(client: Connect)
     assert answer.reason == 0x82
 
 
+def test_aliases_at_qos_0(client: Connect) -> None:
+    other, subscriber, publisher = client(), client(), client()
+    other.connect("alias0-o")
+    other.subscribe("alias0/#")
+    subscriber.connect("alias0-s", topic_alias_maximum=2, maximum_packet_size=60)
+    publisher.connect("alias0-p")
+    subscriber.subscribe("alias0/#", subscription_identifiers=(7,))
+    subscriber.subscribe("$share/g/alias0/#")
+    both = [p.Publish(f"alias0/{name}", b"in one batch") for name in "aab"]
+    publisher.send(*both, p.Pingreq())
+    publisher.expect(p.Pingresp)
+    publisher.publish("alias0/b", b"x" * 60, 0)  # too large for it, and so sets no alias
+    publisher.publish("alias0/c", b"", 0)
+    publisher.publish("alias0/b", b"with a property", 0, content_type="t")
+    publisher.publish("alias0/a", b"", 0)  # its alias has been given to another one
+    topics: dict[int | None, str] = {}
+    got: dict[tuple[int, ...], list[str]] = {(): [], (7,): []}
+    shortened = 0
+    for _ in range(12):
+        message = subscriber.receive()
+        fields = message.properties
+        assert fields.topic_alias in {1, 2}
+        shortened += not message.topic
+        topic = message.topic or topics[fields.topic_alias]
+        topics[fields.topic_alias] = topic
+        got[fields.subscription_identifiers].append(topic)
+    wanted = [f"alias0/{name}" for name in "aabcba"]
+    assert got == {(): wanted, (7,): wanted}
+    assert shortened == 8, topics
+    subscriber.quiet()
+    assert [other.receive().topic for _ in range(7)] == [*wanted[:3], "alias0/b", *wanted[3:]]
+
+
 def test_an_alias_above_the_maximum_ends_the_connection(client: Connect) -> None:
     publisher: Raw = client()
     publisher.connect("alias-high")
