@@ -16,7 +16,7 @@ from typing import Literal
 import trio
 from pydantic import BaseModel, ConfigDict, Field
 from wsproto import ConnectionType, WSConnection
-from wsproto.connection import ConnectionState
+from wsproto.connection import Connection, ConnectionState
 from wsproto.events import (
     AcceptConnection,
     BytesMessage,
@@ -25,7 +25,7 @@ from wsproto.events import (
     RejectConnection,
     TextMessage,
 )
-from wsproto.extensions import PerMessageDeflate
+from wsproto.extensions import Extension, PerMessageDeflate
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from hubbub.http import HttpError, Request, Response, Upgrade
@@ -124,15 +124,17 @@ def accept(
     """
     settings = settings or WebSocketSettings()
     try:
-        connection, subprotocol, compresses, answer = _handshake(
+        subprotocol, extensions, answer = _handshake(
             request, settings, subprotocols, require_subprotocol, headers
         )
     except HttpError as error:
         return error.response()
 
     async def serve(transport: Transport, received: bytes) -> None:
+        # Made anew: what wsproto needs for the handshake alone is much, and would stay.
+        connection = Connection(ConnectionType.SERVER, extensions)
         websocket = WebSocket(
-            connection, transport, settings, request, subprotocol, compresses=compresses
+            connection, transport, settings, request, subprotocol, compresses=bool(extensions)
         )
         await websocket.serve(handler, received, shutdown or Shutdown(), on_error)
 
@@ -159,7 +161,7 @@ class WebSocket:
 
     def __init__(
         self,
-        connection: WSConnection,
+        connection: Connection,
         transport: Transport,
         settings: WebSocketSettings,
         request: Request,
@@ -582,8 +584,8 @@ def _handshake(
     subprotocols: Sequence[str],
     require_subprotocol: bool,
     headers: Sequence[tuple[str, str]],
-) -> tuple[WSConnection, str | None, bool, bytes]:
-    """Return the connection, its subprotocol, whether it compresses, and the answer."""
+) -> tuple[str | None, list[Extension], bytes]:
+    """Return the subprotocol and the extensions that are agreed on, and the answer."""
     if request.method != "GET" or request.content_length != 0 or request.http_version != "1.1":
         raise HttpError(400, "a WebSocket handshake is a GET by HTTP/1.1 without a body")
     if "websocket" not in [option.lower() for option in request.headers.get_list("upgrade")]:
@@ -612,7 +614,7 @@ def _handshake(
             extra_headers=[(name.encode(), value.encode()) for name, value in headers],
         )
     )
-    return connection, subprotocol, deflate.enabled(), answer
+    return subprotocol, [deflate] if deflate.enabled() else [], answer
 
 
 def _frame(data: str | bytes) -> bytes:
