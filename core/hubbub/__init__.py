@@ -75,6 +75,7 @@ from .hookspecs import (
     SendFactory,
     Server,
     Transform,
+    WebSocketProtocol,
     hookimpl,
     hookspec,
 )
@@ -227,6 +228,7 @@ __all__ = [
     "Upgrade",
     "WebSocket",
     "WebSocketClosed",
+    "WebSocketProtocol",
     "WebSocketSettings",
     "WebSocketTransport",
     "Window",

@@ -22,7 +22,7 @@ from .engine.embedded import EmbeddedEngine
 from .engine.journal import Journal, MemoryJournal
 from .engine.sqlite import SqliteJournal
 from .errors import HubbubError
-from .hookspecs import Client, Endpoint, Hooks, Server
+from .hookspecs import Client, Endpoint, Hooks, Server, WebSocketProtocol
 from .http import App, HttpServer, Request
 from .logs import make_logger
 from .metrics import Meters
@@ -272,6 +272,10 @@ class Hub:
     def _endpoint_session(self, realm: str, id_: str, scheme: str) -> Session:
         principal = Principal("endpoint", realms=(realm,))
         return self.session(principal, protocol=scheme, client=f"endpoint/{id_}", realm=realm)
+
+    def websocket_protocols(self) -> list[WebSocketProtocol]:
+        """Return what plugins speak over WebSocket, for the one that has the HTTP API's port."""
+        return [each for _, each in self.manager.gather(Hooks.hubbub_websockets, self)]
 
     def session(
         self,

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .message import Message
     from .sasl import Mechanism
     from .session import Session
+    from .websocket import WebSocket, WebSocketSettings
 
 PROJECT = "hubbub"
 """The entry-point group of plugins, and the prefix of every hook's name."""
@@ -125,6 +126,24 @@ class HttpRoute:
     path: str
     handler: Callable[[Request], Awaitable[Response]]
     title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketProtocol:
+    """A protocol over WebSocket, for the port of the HTTP API.
+
+    * `subprotocols`: the names that clients choose it by, in `Sec-WebSocket-Protocol`.
+    * `paths`: where it is served, such as "/mqtt". Protocols may share one.
+    * `serve(websocket)`: serves one connection, authentication included.
+    * `settings`: limits and deadlines; None: as by default.
+    * `named`: whether clients must name a subprotocol.
+    """
+
+    subprotocols: tuple[str, ...]
+    paths: tuple[str, ...]
+    serve: Callable[[WebSocket], Awaitable[None]]
+    settings: WebSocketSettings | None = None
+    named: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,6 +411,28 @@ class Hooks(Protocol):
             @cli.command()
             def hello():
                 click.echo("hello")
+        ```
+        """
+
+    @hookspec
+    def hubbub_websockets(self, hub: Hub) -> Iterable[WebSocketProtocol]:
+        """Speak a protocol over WebSocket on the port of the HTTP API, beside listeners of its own.
+
+        **Called** once when the HTTP API begins to listen, all lifespans entered; clients may come
+        before the plugin's own servers listen. **Return** protocols. Pages of other origins than
+        `gateway.cors.origins` are refused before.
+
+        **If a connection raises,** its client gets 1011 and the failure is logged.
+
+        ```python
+        @hookimpl
+        def hubbub_websockets(self, hub):
+            async def echo(websocket):
+                while True:
+                    websocket.send(await websocket.receive())
+                    await websocket.drain()
+
+            yield WebSocketProtocol(("echo",), ("/echo",), echo)
         ```
         """
 

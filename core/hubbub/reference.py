@@ -191,6 +191,7 @@ _TYPES = (
     hooks_module.Server,
     hooks_module.Endpoint,
     hooks_module.HttpRoute,
+    hooks_module.WebSocketProtocol,
     hooks_module.Client,
     hooks_module.Scene,
 )

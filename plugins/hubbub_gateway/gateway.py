@@ -28,6 +28,7 @@ from .problems import Problem, problem_of
 from .router import BadPathError, NoMethodError, NoPathError, Router
 from .settings import GatewaySettings
 from .websocket import Broker, token_offered
+from .websocket.api import guest_operations
 
 MAX_SESSIONS: Final = 1024
 """Sessions that are kept for further requests: principals times realms."""
@@ -46,14 +47,15 @@ class Gateway:
         self.settings = settings
         self.now = hub.clock.now
         """The wall clock, in milliseconds since the epoch."""
-        self.operations = tuple(operations)
         self.cors = Cors(settings.cors)
         self.websockets = Broker(
             hub,
             settings.websocket,
             create_queues=settings.create_queues,
             create_streams=settings.create_streams,
+            guests=hub.websocket_protocols(),
         )
+        self.operations = (*operations, *guest_operations(self.websockets.guests))
         self._router = Router(self.operations)
         self._authenticator = Authenticator(hub, settings.host_names)
         self._sessions: OrderedDict[tuple[Principal, str], Session] = OrderedDict()

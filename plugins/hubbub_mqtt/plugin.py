@@ -24,6 +24,7 @@ from hubbub import (
     Transport,
     Upgrade,
     WebSocket,
+    WebSocketProtocol,
     WebSocketTransport,
     accept_websocket,
     hookimpl,
@@ -35,7 +36,7 @@ from .demo import scenes
 from .reliable import make_filter
 from .settings import MqttSettings, MqttWebSocket
 
-_SUBPROTOCOLS = ("mqtt", "mqttv3.1")
+SUBPROTOCOLS = ("mqtt", "mqttv3.1")
 """`mqtt` since 3.1.1 (6.0, [MQTT-6.0.0-3]); clients of 3.1 use the other."""
 
 
@@ -74,6 +75,14 @@ class MqttPlugin:
             await _serve(hub, self._broker, task_status)
 
         yield Server("mqtt", serve)
+
+    @hookimpl
+    def hubbub_websockets(self, hub: Hub) -> Iterable[WebSocketProtocol]:
+        """Serve on the port of the HTTP API too."""
+        assert self._broker is not None
+        settings = hub.config.section(MqttSettings).websocket or MqttWebSocket()
+        serve = partial(_serve_websocket, self._broker)
+        yield WebSocketProtocol(SUBPROTOCOLS, (settings.path,), serve, settings.protocol)
 
     @hookimpl
     def hubbub_demo(self, hub: Hub) -> Iterable[Scene]:
@@ -128,11 +137,12 @@ async def _serve(hub: Hub, broker: Broker, task_status: trio.TaskStatus[list[End
         background.cancel_scope.cancel()
 
 
-def _http_app(hub: Hub, broker: Broker, settings: MqttWebSocket) -> HttpApp:
-    async def serve(websocket: WebSocket) -> None:
-        # A message of text is an error, and packets may be cut anywhere (6.0, [MQTT-6.0.0-1]).
-        await Connection(broker, WebSocketTransport(websocket, binary_only=True)).serve()
+async def _serve_websocket(broker: Broker, websocket: WebSocket) -> None:
+    # A message of text is an error, and packets may be cut anywhere (6.0, [MQTT-6.0.0-1]).
+    await Connection(broker, WebSocketTransport(websocket, binary_only=True)).serve()
 
+
+def _http_app(hub: Hub, broker: Broker, settings: MqttWebSocket) -> HttpApp:
     def crashed(error: BaseException, _: object) -> None:
         hub.log.error("connection failed", listener="mqtt-websocket", exc_info=error)
 
@@ -141,9 +151,9 @@ def _http_app(hub: Hub, broker: Broker, settings: MqttWebSocket) -> HttpApp:
             return Response(404, body=b"MQTT is at " + settings.path.encode() + b"\n")
         return accept_websocket(
             request,
-            serve,
+            partial(_serve_websocket, broker),
             settings.protocol,
-            subprotocols=_SUBPROTOCOLS,
+            subprotocols=SUBPROTOCOLS,
             require_subprotocol=True,
             on_error=crashed,
         )

@@ -23,6 +23,7 @@ from hubbub import (
     Transport,
     Upgrade,
     WebSocket,
+    WebSocketProtocol,
     WebSocketTransport,
     accept_websocket,
     hookimpl,
@@ -40,12 +41,14 @@ SUBPROTOCOLS = ("v12.stomp", "v11.stomp", "v10.stomp")
 
 
 _KEPT_FILTERS = 1_000
+_TRY_AGAIN_LATER = 1013
 
 
 class StompPlugin:
     """Serves STOMP over TCP, TLS and WebSocket."""
 
     def __init__(self) -> None:
+        self._broker: Broker | None = None
         self._compiler: SelectorCompiler | None = None
         self._filters: dict[str, Callable[[Message], bool]] = {}
 
@@ -84,39 +87,57 @@ class StompPlugin:
 
     @hookimpl
     def hubbub_servers(self, hub: Hub) -> Iterable[Server]:
-        """Listen, if there is anywhere to listen."""
-        settings = hub.config.section(StompSettings)
-        if settings.listener.bind or settings.tls or settings.websocket:
-            yield Server("stomp", partial(_serve, hub, settings))
+        """Serve on all listeners, and those who come by the port of the HTTP API."""
+        yield Server("stomp", partial(self._serve, hub, hub.config.section(StompSettings)))
+
+    @hookimpl
+    def hubbub_websockets(self, hub: Hub) -> Iterable[WebSocketProtocol]:
+        """Serve on the port of the HTTP API too."""
+        settings = hub.config.section(StompSettings).websocket or StompWebSocket()
+
+        async def serve(websocket: WebSocket) -> None:
+            if self._broker is None:
+                websocket.start_close(_TRY_AGAIN_LATER, "STOMP does not run yet")
+            else:
+                await _serve_websocket(self._broker, websocket)
+
+        yield WebSocketProtocol(
+            SUBPROTOCOLS, tuple(settings.paths), serve, settings.protocol, named=False
+        )
+
+    async def _serve(
+        self, hub: Hub, settings: StompSettings, task_status: trio.TaskStatus[list[Endpoint]]
+    ) -> None:
+        broker = Broker(hub, settings, f"hubbub/{version('hubbub')}")
+
+        async def serve(transport: Transport) -> None:
+            await Connection(broker, transport).serve()
+
+        async with trio.open_nursery() as nursery:
+            await nursery.start(broker.run)
+            self._broker = broker
+            async with trio.open_nursery() as listeners:
+                endpoints: list[Endpoint] = []
+                if settings.listener.bind:
+                    listen = partial(_listen, hub, serve, settings.listener, "stomp")
+                    endpoints += await listeners.start(listen)
+                if settings.tls is not None:
+                    endpoints += await listeners.start(
+                        partial(_listen, hub, serve, settings.tls, "stomp-tls")
+                    )
+                if settings.websocket is not None:
+                    endpoints += await listeners.start(
+                        partial(_listen_websocket, hub, broker, settings.websocket)
+                    )
+                task_status.started(endpoints)
+                await hub.shutdown.wait()
+                broker.stop()
+            nursery.cancel_scope.cancel()
 
 
-async def _serve(
-    hub: Hub, settings: StompSettings, task_status: trio.TaskStatus[list[Endpoint]]
-) -> None:
-    broker = Broker(hub, settings, f"hubbub/{version('hubbub')}")
-
-    async def serve(transport: Transport) -> None:
-        await Connection(broker, transport).serve()
-
-    async with trio.open_nursery() as nursery:
-        await nursery.start(broker.run)
-        async with trio.open_nursery() as listeners:
-            endpoints: list[Endpoint] = []
-            if settings.listener.bind:
-                listen = partial(_listen, hub, serve, settings.listener, "stomp")
-                endpoints += await listeners.start(listen)
-            if settings.tls is not None:
-                endpoints += await listeners.start(
-                    partial(_listen, hub, serve, settings.tls, "stomp-tls")
-                )
-            if settings.websocket is not None:
-                endpoints += await listeners.start(
-                    partial(_listen_websocket, hub, broker, settings.websocket)
-                )
-            task_status.started(endpoints)
-            await hub.shutdown.wait()
-            broker.stop()
-        nursery.cancel_scope.cancel()
+async def _serve_websocket(broker: Broker, websocket: WebSocket) -> None:
+    # stompjs and its like read text; a body that is not UTF-8 goes out as binary.
+    await Connection(broker, WebSocketTransport(websocket, outgoing="text")).serve()
 
 
 async def _listen(
@@ -142,11 +163,6 @@ async def _listen_websocket(
     settings: StompWebSocket,
     task_status: trio.TaskStatus[list[Endpoint]],
 ) -> None:
-    async def serve(websocket: WebSocket) -> None:
-        # stompjs and its like read text; a body that is not UTF-8 goes out as binary.
-        transport = WebSocketTransport(websocket, outgoing="text")
-        await Connection(broker, transport).serve()
-
     def failed(error: BaseException, _: object) -> None:
         hub.log.error("stomp: connection failed", exc_info=error)
 
@@ -154,7 +170,11 @@ async def _listen_websocket(
         if request.path not in settings.paths:
             raise HttpError(404, f"STOMP is at {', '.join(settings.paths)}")
         return accept_websocket(
-            request, serve, settings.protocol, subprotocols=SUBPROTOCOLS, on_error=failed
+            request,
+            partial(_serve_websocket, broker),
+            settings.protocol,
+            subprotocols=SUBPROTOCOLS,
+            on_error=failed,
         )
 
     scheme = "wss" if settings.listener.tls else "ws"

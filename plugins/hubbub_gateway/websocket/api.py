@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
-from hubbub import Response, Upgrade, WebSocket, accept_websocket
+from hubbub import (
+    Response,
+    Upgrade,
+    WebSocket,
+    WebSocketProtocol,
+    WebSocketSettings,
+    accept_websocket,
+)
 from hubbub_gateway.answers import answer_json
 from hubbub_gateway.call import Call
 from hubbub_gateway.operations import Answer, Operation
@@ -15,29 +23,52 @@ from .connection import Connection
 from .frames import SUBPROTOCOL
 from .handshake import PATH
 
+Serve: TypeAlias = Callable[[WebSocket], Awaitable[None]]
+"""Serves one connection."""
+
 
 async def upgrade(call: Call) -> Upgrade | Response:
-    """Accept a WebSocket."""
+    """Accept a WebSocket for the first protocol of the client's that is spoken at this path."""
     broker, request = call.gateway.websockets, call.request
-    if SUBPROTOCOL not in request.headers.get_list("sec-websocket-protocol"):
-        raise Problem(
-            "upgrade", f"Open a WebSocket here, with the subprotocol {SUBPROTOCOL!r}.",
-            [("Upgrade", "websocket"), ("Connection", "Upgrade")],
-        )  # fmt: skip
-    sender, realm = call.sender, call.realm
+    guests = broker.guests.get(call.operation.path, [])
+    offered = request.headers.get_list("sec-websocket-protocol")
+    for name in offered:
+        if name == SUBPROTOCOL and call.operation.path == PATH:
+            return _accept(call, [SUBPROTOCOL], _own(call), broker.limits)
+        for guest in guests:
+            if name in guest.subprotocols:
+                return _accept(call, guest.subprotocols, guest.serve, guest.settings)
+    for guest in guests:
+        if not offered and not guest.named and "upgrade" in request.headers:
+            return _accept(call, guest.subprotocols, guest.serve, guest.settings)
+    spoken = [SUBPROTOCOL] if call.operation.path == PATH else []
+    spoken += [name for guest in guests for name in guest.subprotocols]
+    raise Problem(
+        "upgrade",
+        f"Open a WebSocket here, with the subprotocol {' or '.join(map(repr, spoken))}.",
+        [("Upgrade", "websocket"), ("Connection", "Upgrade")],
+    )
+
+
+def _own(call: Call) -> Serve:
+    broker, sender, realm = call.gateway.websockets, call.sender, call.realm
 
     async def serve(websocket: WebSocket) -> None:
         await Connection(broker, websocket, sender, realm).serve()
 
+    return serve
+
+
+def _accept(
+    call: Call, subprotocols: Sequence[str], serve: Serve, settings: WebSocketSettings | None
+) -> Upgrade | Response:
+    log = call.gateway.hub.log
+
     def failed(error: BaseException, _: WebSocket) -> None:
-        broker.hub.log.error("websocket: connection failed", exc_info=error)
+        log.error("websocket: connection failed", exc_info=error)
 
     return accept_websocket(
-        request,
-        serve,
-        broker.limits,
-        subprotocols=[SUBPROTOCOL],
-        on_error=failed,
+        call.request, serve, settings, subprotocols=subprotocols, on_error=failed
     )
 
 
@@ -61,6 +92,7 @@ OPERATIONS: Final = (
         problems=("upgrade",),
         takes_token=True,
         greets=True,
+        safe=False,
     ),
     Operation(
         id="getAsyncApi",
@@ -74,3 +106,28 @@ OPERATIONS: Final = (
         },
     ),
 )
+
+
+def guest_operations(guests: Mapping[str, Sequence[WebSocketProtocol]]) -> list[Operation]:
+    """Return the operations of the paths where other plugins alone speak over WebSocket."""
+    return [
+        Operation(
+            id=f"openWebSocketOf{path.title().translate(_WITHOUT_MARKS)}",
+            method="GET",
+            path=path,
+            handler=upgrade,
+            tag="websocket",
+            summary="Open a WebSocket of another protocol",
+            description="The subprotocol is one of: "
+            + ", ".join(name for guest in found for name in guest.subprotocols),
+            answers={101: Answer(description="The WebSocket is open.")},
+            problems=("upgrade",),
+            greets=True,
+            safe=False,
+        )
+        for path, found in guests.items()
+        if path != PATH
+    ]
+
+
+_WITHOUT_MARKS: Final = str.maketrans("", "", "/-_.~")

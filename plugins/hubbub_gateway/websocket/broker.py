@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from hubbub import (
     QueueSettings,
     Session,
     StreamSettings,
+    WebSocketProtocol,
     WebSocketSettings,
 )
 
@@ -38,6 +39,7 @@ class Broker:
         *,
         create_queues: bool,
         create_streams: bool,
+        guests: Iterable[WebSocketProtocol] = (),
     ) -> None:
         self.hub = hub
         self.settings = settings
@@ -51,6 +53,11 @@ class Broker:
         """What every WebSocket of the hub is held to."""
         self.now = hub.clock.now
         """The wall clock, in milliseconds since the epoch."""
+        self.guests: dict[str, list[WebSocketProtocol]] = {}
+        """What other plugins speak over WebSocket, by path."""
+        for guest in guests:
+            for path in guest.paths:
+                self.guests.setdefault(path, []).append(guest)
         self._create_queues = create_queues
         self._create_streams = create_streams
         self._holders: dict[SessionKey, Connection] = {}
