@@ -324,6 +324,39 @@ async def test_without_a_flusher_the_rest_can_not_wait() -> None:
     theirs.close()
 
 
+async def test_a_task_that_a_flush_makes_ready_runs_at_once(flusher: Flusher) -> None:
+    """Trio has decided to wait for sockets by then, and nothing else would wake it."""
+    flushed = trio.Event()
+
+    class Telling:
+        def flush(self) -> None:
+            flushed.set()
+
+        def abort(self, reason: str) -> None:
+            raise AssertionError(reason)
+
+    flusher.mark(Telling())
+    with trio.fail_after(5):
+        await flushed.wait()
+
+
+async def test_what_a_flush_writes_goes_out_in_the_same_turn(flusher: Flusher) -> None:
+    transport, theirs = tcp_pair(flusher)
+
+    class Above:
+        def flush(self) -> None:
+            transport.write(b"framed")
+
+        def abort(self, reason: str) -> None:
+            raise AssertionError(reason)
+
+    flusher.mark(Above())
+    await trio.testing.wait_all_tasks_blocked()
+    assert theirs.recv(10) == b"framed"
+    theirs.close()
+    await transport.aclose()
+
+
 async def test_one_broken_transport_does_not_stop_the_flusher(flusher: Flusher) -> None:
     class Broken:
         reason = ""

@@ -11,7 +11,7 @@ from typing import Any
 
 import trio
 
-from hubbub.net.flusher import Flusher
+from hubbub.net.flusher import Flushable, Flusher
 
 __all__ = [
     "SLOW_CONSUMER",
@@ -414,6 +414,7 @@ class StreamTransport(Transport):
             options: those of `Transport`.
         """
         super().__init__(flusher, **options)
+        self._mark = self._start_sending
         self._stream = stream
         self._abort_stream = abort_stream
         self._sending = False
@@ -437,7 +438,13 @@ class StreamTransport(Transport):
 
     def flush(self) -> None:
         """Start the sending task, unless it runs."""
-        if self._pieces and not self._sending:
+        if self._pieces:
+            self._start_sending(self)
+
+    def _start_sending(self, transport: Flushable) -> None:
+        """Let a task send in the next turn of the loop: all that was written in this one."""
+        del transport  # it is this one
+        if not self._sending:
             self._sending = self.flusher.spawn(self._send_pieces)
             if not self._sending:
                 self.abort("flusher stopped")
