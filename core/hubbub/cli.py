@@ -1,6 +1,7 @@
 """The `hubbub` command. Each command imports what it needs, so that all of them start quickly."""
 
 import functools
+import gc
 import json
 import os
 import sys
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 DEFAULT_FILE = "hubbub.toml"
+GC_THRESHOLDS = (10_000, 20, 50)
+"""See `gc.set_threshold`: new objects, then collections of the younger generation."""
 
 
 class _Commands(click.Group):
@@ -107,7 +110,12 @@ def _serve(config_file: Path | None, data: Path | None, durability: str | None) 
 
     hub = {"data": data, "durability": durability}
     config = _load(config_file, {"hub": {key: value for key, value in hub.items() if value}})
-    main = functools.partial(serve, config, ready=functools.partial(_show_endpoints, config))
+
+    def ready(endpoints: Sequence["Endpoint"]) -> None:
+        _spare_the_collector()
+        _show_endpoints(config, endpoints)
+
+    main = functools.partial(serve, config, ready=ready)
     with route_stdlib(make_logger(config.log)):
         _run(functools.partial(trio.run, main))
 
@@ -291,6 +299,18 @@ def _fail(text: str) -> NoReturn:
     for line in text.splitlines():
         click.echo(f"error: {line}", err=True)
     sys.exit(1)
+
+
+def _spare_the_collector() -> None:
+    """Have Python look for garbage in cycles less often, and never in what the start has made.
+
+    By default it does so for every 700 new objects, and a look at everything that was imported
+    takes tens of milliseconds. Measured with 1,000 MQTT messages a second: a tenth less CPU, and
+    half the latency of the slowest in a hundred.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def _show_endpoints(config: "Config", endpoints: Sequence["Endpoint"]) -> None:
