@@ -77,7 +77,15 @@ class Hub:
         self.engine = self._make_engine()
         self.observers = Observers(self.manager)
         filters = self.manager.collect(Hooks.hubbub_filters)
-        self.bus = Bus(self.engine, self.clock, self._lost, filters, self._function_failed)
+        self.bus = Bus(
+            self.engine,
+            self.clock,
+            self._lost,
+            filters,
+            self._function_failed,
+            max_retained=self.config.hub.max_retained,
+            max_retained_bytes=self.config.hub.max_retained_bytes,
+        )
         makers = self.manager.collect(Hooks.hubbub_endpoints)
         self.bus.endpoints = self._outlets = Endpoints(
             self.engine,

@@ -23,11 +23,11 @@ from .engine.queues import DONE
 from .errors import HubbubError, NotFoundError, RefusedError
 from .filters import compile_filter
 from .message import Death, Message
+from .retained import RetainedMessages
 from .streams import NewRecord, StreamError
-from .topics import SubscriptionTree, TopicMap
+from .topics import SubscriptionTree
 
 _SUBSCRIPTIONS = "subscription"
-_RETAINED = "retained"
 _MAX_HOPS = 16
 """Topic-to-topic subscriptions that one message may pass: a loop ends here, counted as a loss."""
 _NO_DUPLICATES: dict[int, int] = {}
@@ -144,7 +144,6 @@ class _Realm:
 
     def __init__(self) -> None:
         self.tree: SubscriptionTree[Subscription] = SubscriptionTree()
-        self.retained: TopicMap[Message] = TopicMap()
         self.by_id: dict[str, Subscription] = {}
         self.by_target: dict[str, dict[str, Subscription]] = {}
         self.watchers: list[Callable[[Subscription], None]] = []
@@ -155,6 +154,7 @@ class Bus:
 
     `filter_kinds` maps the kind of a filter to a compiler of its spec. `lost` hears of every
     message that goes no further, `report` of exceptions in functions that plugins gave.
+    `max_retained` and `max_retained_bytes` bound the retained messages.
     """
 
     def __init__(
@@ -164,6 +164,9 @@ class Bus:
         lost: Losses,
         filter_kinds: Mapping[str, Callable[[Any], Accepts]],
         report: Callable[[Exception], None],
+        *,
+        max_retained: int = 100_000,
+        max_retained_bytes: int = 256_000_000,
     ) -> None:
         self.engine = engine
         self.clock = clock
@@ -172,6 +175,9 @@ class Bus:
         self._filter_kinds = {"policy": _compile_policy, **filter_kinds}
         self._realms: dict[str, _Realm] = {}
         self._addresses: dict[str, Address | AddressError] = {}
+        self._retained = RetainedMessages(
+            engine, clock, limit=max_retained, limit_bytes=max_retained_bytes
+        )
         self.sent_to_topics = self.sent_to_queues = self.sent_to_streams = 0
         """Messages sent by address, those that the bus itself passes on included."""
         self.endpoints: Endpoints = _NoEndpoints()
@@ -190,9 +196,7 @@ class Bus:
             except HubbubError as error:  # to go on without it would lose messages
                 raise RefusedError(f"subscription {document.key!r}: {error}") from error
             self._add(kept)
-        async for document in self.engine.documents(_RETAINED):
-            message = msgspec.msgpack.decode(document.value, type=Message)
-            self._realm(document.realm).retained.set(document.key, message)
+        await self._retained.load()
 
     def _realm(self, name: str) -> _Realm:
         realm = self._realms.get(name)
@@ -206,7 +210,7 @@ class Bus:
 
     def count_retained(self) -> int:
         """Count the retained messages of all realms, expired ones that nobody asked for too."""
-        return sum(len(realm.retained) for realm in self._realms.values())
+        return len(self._retained)
 
     # publishing
 
@@ -278,13 +282,32 @@ class Bus:
         return address
 
     def _publish_topic(self, realm: str, where: _Realm, run: Sequence[Message]) -> Publication:
-        first = run[0]
         self.sent_to_topics += len(run)
         commit: Commit = DONE
-        for message in run:
+        refused: dict[int, HubbubError] = {}
+        for index, message in enumerate(run):
             if message.retain:
-                kept = self._retain(realm, where, message)
-                commit = kept if message.durable else commit
+                try:
+                    kept = self._retained.keep(realm, message)
+                except RefusedError as error:
+                    refused[index] = error
+                else:
+                    commit = kept if message.durable else commit
+        if not refused:
+            return self._deliver(where, run, commit)
+        passed = [index for index in range(len(run)) if index not in refused]
+        if not passed:
+            return Publication(commit, refused=refused)
+        rest = self._deliver(where, [run[index] for index in passed], commit)
+        return Publication(
+            rest.commit,
+            tuple(passed[index] for index in rest.unmatched),
+            refused | {passed[index]: error for index, error in rest.refused.items()},
+        )
+
+    def _deliver(self, where: _Realm, run: Sequence[Message], commit: Commit) -> Publication:
+        """Give messages of one topic to its subscriptions; `commit` is what is owed already."""
+        first = run[0]
         subscriptions = where.tree.match(first.address, first.scope)
         if not subscriptions:
             return Publication(commit, tuple(range(len(run))))
@@ -345,27 +368,9 @@ class Bus:
             return whole, indexes
         return (Batch([run[index] for index in indexes]) if indexes else None), indexes
 
-    # retained messages
-
-    def _retain(self, realm: str, where: _Realm, message: Message) -> Commit:
-        if not message.body:
-            if where.retained.delete(message.address):
-                return self.engine.drop(_RETAINED, realm, message.address)
-            return DONE
-        where.retained.set(message.address, message)
-        value = msgspec.msgpack.encode(message)
-        return self.engine.put(Document(_RETAINED, realm, message.address, value))
-
     def retained(self, realm: str, pattern: str) -> list[Message]:
         """Return the retained messages that a pattern matches, expired ones left out."""
-        now = self.clock.now()
-        where = self._realm(realm)
-        found = [message for _, message in where.retained.match(pattern)]
-        for message in found:
-            if message.expires_at is not None and message.expires_at <= now:
-                where.retained.delete(message.address)
-                self.engine.drop(_RETAINED, realm, message.address)
-        return [each for each in found if each.expires_at is None or each.expires_at > now]
+        return self._retained.find(realm, pattern)
 
     # subscriptions
 

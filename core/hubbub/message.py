@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
+from .errors import RefusedError
+
 if TYPE_CHECKING:
     HeaderValue: TypeAlias = (
         bool | int | float | str | bytes | datetime
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 else:  # msgspec decodes no union of str and bytes, though MessagePack tells them apart
     HeaderValue = Any
     CorrelationId = Any
+
+
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Wire(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -125,3 +130,16 @@ def _header_size(item: tuple[str, HeaderValue]) -> int:
     if isinstance(value, dict):
         return len(name) + sum(map(_header_size, value.items()))
     return len(name) + 8
+
+
+def encode_message(message: Message) -> bytes:
+    """A message as it is stored.
+
+    Raises:
+        RefusedError: some value of it fits no encoding: an integer of more than 64 bits, text that
+            is not Unicode, a type that is none of `HeaderValue`, or lists without end.
+    """
+    try:
+        return _encode(message)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise RefusedError(f"the message cannot be stored: {error}") from error

@@ -28,7 +28,7 @@ REALM = "default"
 
 
 class Harness:
-    def __init__(self) -> None:
+    def __init__(self, **limits: int) -> None:
         self.clock = ManualClock()
         self.engine = EmbeddedEngine(MemoryJournal(), self.clock, memory_limit=1 << 30)
         self.lost: list[tuple[str, int, str]] = []
@@ -39,6 +39,7 @@ class Harness:
             lambda reason, count, address: self.lost.append((reason, count, address)),
             {"short": lambda spec: lambda message: len(message.body) <= spec},
             self.errors.append,
+            **limits,
         )
 
     def message(self, address: str, body: bytes = b"x", **fields: object) -> Message:
@@ -209,6 +210,82 @@ async def test_retained_messages_are_kept_replaced_expired_and_cleared(harness: 
     assert [each.body for each in harness.bus.retained(REALM, "#")] == [b"2"]
     harness.publish(harness.message("a/b", b"", retain=True))
     assert harness.bus.retained(REALM, "#") == []
+
+
+def retained(harness: Harness) -> list[bytes]:
+    return sorted(each.body for each in harness.bus.retained(REALM, "#"))
+
+
+async def test_no_more_topics_than_allowed_have_a_retained_message() -> None:
+    harness = Harness(max_retained=2)
+    seen = harness.listen("#")
+    soon = harness.clock.now() + 1000
+    result = harness.publish(
+        harness.message("a", b"1", retain=True),
+        harness.message("b", b"2", retain=True, expires_at=soon),
+        harness.message("c", b"3", retain=True),
+        harness.message("c", b"4", retain=False),
+    )
+    assert list(result.refused) == [2]
+    assert "hub.max_retained" in str(result.refused[2])
+    assert seen == [("a", b"1"), ("b", b"2"), ("c", b"4")]  # refused before it went anywhere
+    assert not harness.publish(harness.message("a", b"5", retain=True)).refused  # another in place
+    assert retained(harness) == [b"2", b"5"]
+    harness.clock.advance(2000)  # what has expired makes room
+    assert not harness.publish(harness.message("c", b"6", retain=True)).refused
+    assert harness.publish(harness.message("d", b"7", retain=True)).refused
+    assert not harness.publish(harness.message("a", b"", retain=True)).refused
+    assert not harness.publish(harness.message("d", b"7", retain=True)).refused
+    assert retained(harness) == [b"6", b"7"]
+
+
+async def test_retained_messages_take_no_more_memory_than_allowed() -> None:
+    harness = Harness(max_retained_bytes=10)
+    assert not harness.publish(harness.message("a", b"12345", retain=True)).refused
+    assert not harness.publish(harness.message("b", b"12345", retain=True)).refused
+    refused = harness.publish(harness.message("c", b"1", retain=True)).refused
+    assert "hub.max_retained_bytes" in str(refused[0])
+    assert harness.publish(harness.message("a", b"123456", retain=True)).refused
+    assert not harness.publish(harness.message("a", b"1234", retain=True)).refused
+    assert not harness.publish(harness.message("c", b"1", retain=True)).refused
+    assert retained(harness) == [b"1", b"1234", b"12345"]
+
+
+async def test_what_expired_and_was_replaced_is_counted_once() -> None:
+    harness = Harness(max_retained_bytes=10)
+    for _ in range(3000):
+        soon = harness.clock.now() + 1000
+        harness.publish(harness.message("a", b"12345", retain=True, expires_at=soon))
+    assert len(harness.bus._retained._expiries) < 1100
+    harness.clock.advance(2000)
+    assert retained(harness) == []
+    assert not harness.publish(harness.message("b", b"0123456789", retain=True)).refused
+
+
+async def test_a_message_that_cannot_be_stored_is_refused_alone(tmp_path: Path) -> None:
+    harness = Harness()
+    journal = SqliteJournal(tmp_path / "data")
+    engine = EmbeddedEngine(journal, harness.clock, memory_limit=1 << 30)
+    async with engine.running():
+        bus = Bus(engine, harness.clock, lambda reason, count, address: None, {}, print)
+        await engine.create_queue(REALM, "q", QueueSettings())
+        await engine.create_stream(REALM, "s", StreamSettings(), 1)
+        for address in ("$queue/q", "$stream/s", "topic"):
+            retain = address == "topic"
+            messages = [
+                harness.message(address, b"%d" % number, headers={"n": header}, retain=retain)
+                for number, header in enumerate([1, 1 << 70, "\ud800", 2])
+            ]
+            result = bus.publish(REALM, messages)
+            assert list(result.refused) == [1, 2]
+            assert "cannot be stored" in str(result.refused[1])
+            await result.commit.wait()
+        queue, stream = engine.find_queue(REALM, "q"), engine.find_stream(REALM, "s")
+        assert queue is not None
+        assert queue.counts().visible == 2
+        assert stream is not None
+        assert len((await stream.read(stream.oldest(0), limit=9, max_bytes=99)).spans) == 1
+        assert [each.body for each in bus.retained(REALM, "topic")] == [b"3"]
 
 
 async def test_a_retained_message_owes_its_publisher_a_commit(tmp_path: Path) -> None:

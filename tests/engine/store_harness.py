@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hubbub.engine.batch import Batch, StoredRecord, encode_message
+from hubbub.engine.batch import Batch, StoredRecord
 from hubbub.engine.entry import Entry
 from hubbub.engine.store import Reader, Store
-from hubbub.message import Message
+from hubbub.message import Message, encode_message
 
 PLENTY = 1 << 30
 

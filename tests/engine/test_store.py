@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubbub.engine import store as store_module
-from hubbub.engine.batch import Batch, encode_message
+from hubbub.engine.batch import Batch
 from hubbub.engine.contract import Document
 from hubbub.engine.entry import Entry
 from hubbub.engine.store import APPLICATION_ID, MIGRATIONS, Store
 from hubbub.errors import RefusedError, UnavailableError
-from hubbub.message import Death, Wire
+from hubbub.message import Death, Wire, encode_message
 from hubbub.streams import RecordIndex
 
 from .store_harness import (

@@ -579,3 +579,24 @@ def test_a_queue_waits_for_a_subscriber_that_does_not_read(serve: Serve) -> None
         got = [int(slow.receive().payload.split()[0]) for _ in range(300)]
         assert got == list(range(300))
         slow.quiet()
+
+
+def test_a_retained_message_too_many_is_refused(serve: Serve) -> None:
+    hub = serve(hub={"max_retained": 1})
+    address = hub.address("MQTT")
+    with Raw(address) as publisher, Raw(address) as subscriber, Raw(address, V311) as older:
+        publisher.connect("p")
+        subscriber.connect("s")
+        older.connect("older")
+        subscriber.subscribe("#")
+        assert publisher.publish("r/1", b"first", 1, retain=True) == 0
+        assert subscriber.receive().payload == b"first"
+        assert publisher.publish("r/2", b"too many", 1, retain=True) == 0x97
+        assert publisher.publish("r/2", b"too many", 2, retain=True) == 0x97
+        publisher.send(p.Publish("r/2", b"nobody can say so", 0, retain=True))
+        publisher.quiet()
+        subscriber.quiet()
+        older.send(p.Publish("r/2", b"too many", 1, packet_id=1, retain=True))
+        older.closed()  # no answer of 3.1.1 says no
+        assert publisher.publish("r/1", b"other", 1, retain=True) == 0
+        assert subscriber.receive().payload == b"other"

@@ -51,6 +51,15 @@ class HubSettings(Section):
         ge=1_000_000,
         description="Memory for bodies of waiting messages; more are kept on the disk alone.",
     )
+    max_retained: int = Field(
+        default=100_000,
+        ge=0,
+        description="Topics that may have a retained message. Messages for more are refused; one "
+        "that has one may always have another that is not larger.",
+    )
+    max_retained_bytes: Size = Field(
+        default=256_000_000, ge=0, description="Memory for retained messages; likewise."
+    )
     stop_deadline: Duration = Field(
         default=10.0, description="Time to finish what is in hand when stopping."
     )

@@ -1,11 +1,10 @@
 """Changes on their way to the store, gathered until one transaction takes them all.
 
-Messages are in it as they are stored: encoded, by `encode_message`.
+Messages are in it as they are stored: encoded, by `hubbub.message.encode_message`.
 """
 
 import msgspec
 
-from hubbub.errors import RefusedError
 from hubbub.message import Message
 
 from .entry import Entry
@@ -13,21 +12,6 @@ from .entry import Entry
 ENTRY_COST = 64
 """Bytes that a pending row counts for beside its body."""
 REMOVE_COST = 16
-
-_encode = msgspec.msgpack.Encoder().encode
-
-
-def encode_message(message: Message) -> bytes:
-    """A message as it is stored.
-
-    Raises:
-        RefusedError: some value of it fits no encoding: an integer of more than 64 bits, text that
-            is not Unicode, a type that is none of `HeaderValue`, or lists without end.
-    """
-    try:
-        return _encode(message)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise RefusedError(f"the message cannot be stored: {error}") from error
 
 
 class StoredRecord(msgspec.Struct, kw_only=True, gc=False):

@@ -26,10 +26,10 @@ import trio
 
 from hubbub.clock import Clock, SystemClock
 from hubbub.errors import UnavailableError
-from hubbub.message import Message
+from hubbub.message import Message, encode_message
 from hubbub.streams import RecordIndex
 
-from .batch import Batch, StoredRecord, encode_message
+from .batch import Batch, StoredRecord
 from .commits import Round
 from .contract import Commit, Document
 from .entry import Entry
