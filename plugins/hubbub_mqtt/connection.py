@@ -260,6 +260,7 @@ class Connection:
                 state,
                 assigned_client_id=assigned,
                 session_expiry_interval=None if expiry == wanted else expiry,
+                response_information=self._response_information(client_id),
                 authentication_data=who.data,
             ),
             stack,
@@ -268,6 +269,10 @@ class Connection:
             await self._subscriber.restore()
         await self._outbox.resume()
         return None
+
+    def _response_information(self, client_id: str) -> str | None:
+        template = self._broker.settings.response_information
+        return None if template is None else template.replace("{client}", client_id)
 
     async def _keep(self, link: Link) -> None:
         """Wait until a session that outlives the server is kept, before the client relies on it."""

@@ -80,6 +80,11 @@ class MqttSettings(Section):
     topic_alias_maximum: int = Field(
         default=32, ge=0, le=65_535, description="Topic aliases that a client may set."
     )
+    response_information: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
+        default=None,
+        description="What clients of MQTT 5.0 that ask for it are told to make response topics of, "
+        'such as "answers/{client}"; "{client}" is the client identifier. Default: nothing.',
+    )
     max_keep_alive: Annotated[int, Field(ge=1, le=65_535)] | None = Field(
         default=None,
         description="Seconds of keep alive imposed on clients of MQTT 5.0 that ask for more or "

@@ -403,6 +403,17 @@ def test_topic_aliases_both_ways_live_as_long_as_the_connection(client: Connect)
     assert answer.reason == 0x82
 
 
+def test_response_information(serve: Serve) -> None:
+    hub = serve(mqtt={"response_information": "answers/{client}"})
+    for asks, told in ((1, "answers/dev"), (0, None), (None, None)):
+        with Raw(hub.address("MQTT")) as raw:
+            answer = raw.connect("dev", request_response_information=asks)
+            assert answer.properties.response_information == told
+    with Raw(hub.address("MQTT")) as raw:
+        fields = raw.connect(request_response_information=1).properties
+        assert fields.response_information == f"answers/{fields.assigned_client_identifier}"
+
+
 def test_aliases_at_qos_0(client: Connect) -> None:
     other, subscriber, publisher = client(), client(), client()
     other.connect("alias0-o")
