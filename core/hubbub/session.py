@@ -181,18 +181,14 @@ class Session:
         self._consumptions: list[Consumption] = []
         self._own: frozenset[str] = frozenset()
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
+        """Begin, where a context manager does not fit: the client is let in."""
         self._meter.clients += 1
         if self._observers.connected:
             self._observers.connected(self.info)
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End what was opened: live subscriptions and consumptions end, too."""
         for subscription in list(self._live.values()):
             self._bus.unsubscribe(self.realm, subscription.id)
         self._live.clear()
@@ -202,6 +198,18 @@ class Session:
         self._meter.clients -= 1
         if self._observers.disconnected:
             self._observers.disconnected(self.info, self.reason)
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def allowed(self, action: str, resource: str) -> bool:
         """Tell whether the principal may do this, without doing it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from contextlib import ExitStack
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -107,17 +106,20 @@ class Connection:
     async def serve(self) -> None:
         """Serve the client until it is gone."""
         self._broker.connections.add(self)
-        with ExitStack() as stack:
+        try:
+            with self._deadline:
+                self._deadline.start(self._broker.settings.connect_timeout, _CONNECTING)
+                if await self._open():
+                    await self._run()
+            await self._end()
+        except TransportClosed as closed:
+            self._reason = closed.reason
+        finally:
             try:
-                with self._deadline:
-                    self._deadline.start(self._broker.settings.connect_timeout, _CONNECTING)
-                    if await self._open(stack):
-                        await self._run()
-                await self._end()
-            except TransportClosed as closed:
-                self._reason = closed.reason
-            finally:
                 await self._detach()
+            finally:
+                if self._accepted and self._link is not None:
+                    self._link.bus.close()
         await self._transport.aclose(linger=self._linger)
 
     # being ended by others
@@ -140,13 +142,13 @@ class Connection:
 
     # CONNECT
 
-    async def _open(self, stack: ExitStack) -> bool:
+    async def _open(self) -> bool:
         """Receive CONNECT and let the client in, or refuse it."""
         machine, transport = self._machine, self._transport
         connect = await self._receive_early()
         assert isinstance(connect, Connect)
         try:
-            reason = await self._let_in(connect, stack)
+            reason = await self._let_in(connect)
         except UnavailableError as error:
             if machine.state is not State.CONNECTING:
                 raise TransportClosed(str(error)) from error
@@ -189,7 +191,7 @@ class Connection:
         assert isinstance(event, Auth)
         return event
 
-    async def _let_in(self, connect: Connect, stack: ExitStack) -> ReasonCode | None:
+    async def _let_in(self, connect: Connect) -> ReasonCode | None:
         """Resume the client's session or begin one; a reason if it is not let in."""
         broker = self._broker
         if broker.hub.shutdown.requested:
@@ -263,7 +265,6 @@ class Connection:
                 response_information=self._response_information(client_id),
                 authentication_data=who.data,
             ),
-            stack,
         )
         if self._resumed:
             await self._subscriber.restore()
@@ -280,11 +281,11 @@ class Connection:
             link.session.save(link.bus)
             await link.bus.commit().wait()
 
-    def _accept(self, link: Link, connack: bytes, stack: ExitStack) -> None:
+    def _accept(self, link: Link, connack: bytes) -> None:
         link.write(connack)
         if not connack:
             raise TransportClosed("the client takes no packet that is large enough for a CONNACK")
-        stack.enter_context(link.bus)
+        link.bus.open()
         self._accepted = True
         self._broker.count_clients(1)
 
