@@ -5,7 +5,6 @@ are attributes named `hubbub.…`, as in SQS, in both directions.
 """
 
 import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from hubbub import AddressError, HeaderValue, Message, Wire, parse_address
+from hubbub import Message, Wire
 from hubbub_aws.attributes import (
     MAX_NAME_BYTES,
     Attribute,
@@ -22,9 +21,16 @@ from hubbub_aws.attributes import (
     from_header,
     is_name,
     is_text,
-    note_for,
     restore,
-    to_header,
+)
+from hubbub_aws.fields import (
+    BODY_ENCODING,
+    NUMBER_FIELDS,
+    OWNED,
+    REPLY_TO,
+    TEXT_FIELDS,
+    BodyNotBase64Error,
+    set_attributes,
 )
 from hubbub_aws.protocols import Params
 from hubbub_sns.errors import invalid_parameter, invalid_value, not_null
@@ -32,12 +38,10 @@ from hubbub_sns.errors import invalid_parameter, invalid_value, not_null
 WIRE = "sqs"
 """Marks what SQS and SNS clients sent: both have the same attributes."""
 MAX_MESSAGE = 262_144
-BODY_ENCODING = "hubbub.body-encoding"
-_OWNED = frozenset({BODY_ENCODING, "hubbub.topic"})
-"""What only the hub says to receivers; a header of that name would deceive them."""
 
 _FIRST_SEQUENCE = 10**19
 """Sequence numbers have 20 digits."""
+_FIELDS = {**TEXT_FIELDS, REPLY_TO: "reply_to", **NUMBER_FIELDS}
 _SUBJECT = re.compile(r"[!-~][ -~]{0,99}")
 _GROUP = re.compile(r"[!-~]{1,128}")
 _NAME_CHARACTER = re.compile(r"[^A-Za-z0-9_.-]")
@@ -45,21 +49,6 @@ _TYPE = re.compile(r"(?:String|Number|Binary)(?:\..+)?", re.DOTALL)
 _NUMBER = re.compile(
     r"[+-]?(?:[0-9]{1,128}(?:\.[0-9]{0,128})?|\.[0-9]{1,128})(?:[eE][+-]?\d{1,3})?"
 )
-_TEXT_FIELDS = {
-    "hubbub.content-type": "content_type",
-    "hubbub.content-encoding": "content_encoding",
-    "hubbub.correlation-id": "correlation_id",
-    "hubbub.message-id": "message_id",
-    "hubbub.type": "type",
-    "hubbub.app-id": "app_id",
-    "hubbub.user-id": "user_id",
-    "hubbub.reply-to": "reply_to",
-}
-_NUMBER_FIELDS = {
-    "hubbub.timestamp": "timestamp",
-    "hubbub.expires-at": "expires_at",
-    "hubbub.priority": "priority",
-}
 
 
 class Properties(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
@@ -157,7 +146,12 @@ def read_message(params: Params, address: str, path: str = "") -> Outgoing:
             for name, each in given.items()
         }
         size += sum(len(name.encode()) + each.size for name, each in attributes.items())
-        _set_attributes(message, attributes, properties)
+        try:
+            properties.base64 = set_attributes(message, attributes, properties.notes)
+        except BodyNotBase64Error:
+            raise invalid_parameter(
+                f"The message is not base64, as the attribute '{BODY_ENCODING}' says"
+            ) from None
     if size > MAX_MESSAGE:
         raise invalid_parameter("Message too long")
     if structure or properties.notes or properties.base64:
@@ -243,59 +237,6 @@ def _check_name(name: str) -> None:
         raise invalid_value("Message attribute name can not have successive '.' character.")
 
 
-def _set_attributes(
-    message: Message, attributes: Mapping[str, Attribute], properties: Properties
-) -> None:
-    headers: dict[str, HeaderValue] = {}
-    for name, attribute in attributes.items():
-        if name.startswith("hubbub.") and _set_field(message, name, attribute, properties):
-            continue
-        header = to_header(attribute)
-        headers[name] = header
-        note = note_for(attribute, header)
-        if note is not None:
-            properties.notes[name] = note
-    if headers:
-        message.headers = headers
-
-
-def _set_field(message: Message, name: str, attribute: Attribute, properties: Properties) -> bool:
-    """Set the field that an attribute stands for; False if it stands for none."""
-    data_type, value = attribute
-    if name in _TEXT_FIELDS:
-        if data_type != "String" and (name, data_type) != ("hubbub.correlation-id", "Binary"):
-            return False
-        if (name == "hubbub.reply-to" and not _is_address(value)) or (
-            name == "hubbub.type" and message.type is not None
-        ):
-            return False
-        setattr(message, _TEXT_FIELDS[name], value)
-        return True
-    if name in _NUMBER_FIELDS:
-        number = to_header(attribute) if data_type == "Number" else None
-        if type(number) is not int or number < 0 or (name == "hubbub.priority" and number > 255):
-            return False
-        setattr(message, _NUMBER_FIELDS[name], number)
-        return True
-    if attribute == ("String", "base64") and name == BODY_ENCODING:
-        try:
-            message.body = base64.b64decode(message.body, validate=True)
-        except binascii.Error:
-            raise invalid_parameter(
-                f"The message is not base64, as the attribute '{BODY_ENCODING}' says"
-            ) from None
-        properties.base64 = True
-        return True
-    return False
-
-
-def _is_address(value: str | bytes) -> bool:
-    try:
-        return isinstance(value, str) and bool(parse_address(value))
-    except AddressError:
-        return False
-
-
 def check_group(name: str, value: str) -> None:
     """Check a MessageGroupId or MessageDeduplicationId. Raises `AwsError`."""
     if not _GROUP.fullmatch(value):
@@ -332,7 +273,7 @@ def content_of(message: Message, protocol: str) -> Content:
                 lost.append("binary body")
         text = plain
     for name, header in message.headers.items():
-        if not is_name(name) or name in _OWNED:
+        if not is_name(name) or name in OWNED:
             lost.append("attribute name")
             continue
         note = properties.notes.get(name)
@@ -343,7 +284,7 @@ def content_of(message: Message, protocol: str) -> Content:
     subject = message.type
     if subject is not None and not _SUBJECT.fullmatch(subject):
         subject = None
-    for name, field in (_TEXT_FIELDS | _NUMBER_FIELDS).items():
+    for name, field in _FIELDS.items():
         value: Any = getattr(message, field)
         if not value or (field == "type" and subject is not None):
             continue

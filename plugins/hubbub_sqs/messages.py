@@ -6,7 +6,6 @@ table.
 """
 
 import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from hubbub import AddressError, Delivery, HeaderValue, Kind, Message, Wire, parse_address
+from hubbub import Delivery, HeaderValue, Kind, Message, Wire, parse_address
 from hubbub_aws import AwsError
 from hubbub_aws.attributes import (
     Attribute,
@@ -22,9 +21,18 @@ from hubbub_aws.attributes import (
     from_header,
     is_name,
     is_text,
-    note_for,
     restore,
-    to_header,
+)
+from hubbub_aws.fields import (
+    BODY_ENCODING,
+    NUMBER_FIELDS,
+    OWNED,
+    REPLY_TO,
+    TEXT_FIELDS,
+    TOPIC,
+    BodyNotBase64Error,
+    read_address,
+    set_attributes,
 )
 from hubbub_aws.protocols import Params
 from hubbub_sqs.errors import invalid_parameter, invalid_value, missing_parameter
@@ -35,9 +43,6 @@ from hubbub_sqs.receipts import make_handle
 WIRE = "sqs"
 MAX_ATTRIBUTES = 10
 TRACE = "AWSTraceHeader"
-FIELD = "hubbub."
-BODY_ENCODING = "hubbub.body-encoding"
-TOPIC = "hubbub.topic"
 DEDUPLICATION_ID = "hubbub.deduplication-id"
 """Of messages in standard queues; FIFO queues have `MessageDeduplicationId`."""
 
@@ -47,24 +52,7 @@ _SPREAD = 0x9E3779B97F4A7C15F39CC0605CEDC9
 """Any odd factor makes different numbers of different ones; this one spreads them well."""
 _FIRST_SEQUENCE = 10**19
 """Sequence numbers have 20 digits."""
-_TEXT_FIELDS = {
-    "hubbub.content-type": "content_type",
-    "hubbub.content-encoding": "content_encoding",
-    "hubbub.correlation-id": "correlation_id",
-    "hubbub.message-id": "message_id",
-    "hubbub.type": "type",
-    "hubbub.app-id": "app_id",
-    "hubbub.user-id": "user_id",
-    DEDUPLICATION_ID: "dedup_id",
-}
-_NUMBER_FIELDS = {
-    "hubbub.timestamp": "timestamp",
-    "hubbub.expires-at": "expires_at",
-    "hubbub.priority": "priority",
-}
-_REPLY_TO = "hubbub.reply-to"
-_OWNED = frozenset({BODY_ENCODING, TOPIC})
-"""What only the hub says to receivers; a header of that name would deceive them."""
+_MORE_FIELDS = {DEDUPLICATION_ID: "dedup_id"}
 
 
 class Properties(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
@@ -139,7 +127,15 @@ def read_message(params: Params, address: str, trace_id: str | None = None) -> S
             size += sum(
                 len(name.encode()) + attribute.size for name, attribute in attributes.items()
             )
-            _set_attributes(message, attributes, properties)
+            try:
+                properties.base64 = set_attributes(
+                    message, attributes, properties.notes,
+                    more_fields=_MORE_FIELDS, reply_address=_reply_address,
+                )  # fmt: skip
+            except BodyNotBase64Error:
+                raise invalid_parameter(
+                    f"The message body is not base64, as the attribute '{BODY_ENCODING}' says."
+                ) from None
         if system:
             trace = _read_trace(system)
             properties.trace = str(trace.value)
@@ -168,65 +164,12 @@ def _read_trace(system: Mapping[str, Params]) -> Attribute:
     return trace
 
 
-def _set_attributes(
-    message: Message, attributes: Mapping[str, Attribute], properties: Properties
-) -> None:
-    headers: dict[str, HeaderValue] = {}
-    for name, attribute in attributes.items():
-        if name.startswith(FIELD) and _set_field(message, name, attribute, properties):
-            continue
-        header = to_header(attribute)
-        headers[name] = header
-        note = note_for(attribute, header)
-        if note is not None:
-            properties.notes[name] = note
-    if headers:
-        message.headers = headers
-
-
-def _set_field(message: Message, name: str, attribute: Attribute, properties: Properties) -> bool:
-    """Set the field that an attribute stands for; False if it stands for none."""
-    data_type, value = attribute
-    if name in _TEXT_FIELDS:
-        if data_type != "String" and (name, data_type) != ("hubbub.correlation-id", "Binary"):
-            return False
-        setattr(message, _TEXT_FIELDS[name], value)
-        return True
-    if name in _NUMBER_FIELDS:
-        number = to_header(attribute) if data_type == "Number" else None
-        if type(number) is not int or number < 0 or (name == "hubbub.priority" and number > 255):
-            return False
-        setattr(message, _NUMBER_FIELDS[name], number)
-        return True
-    if name == _REPLY_TO and data_type == "String" and type(value) is str:
-        address = _reply_address(value)
-        if address is None:
-            return False
-        message.reply_to = address
-        if "://" in value:
-            properties.notes[name] = Note("String", value)
-        return True
-    if attribute == ("String", "base64") and name == BODY_ENCODING:
-        try:
-            message.body = base64.b64decode(message.body, validate=True)
-        except binascii.Error:
-            raise invalid_parameter(
-                f"The message body is not base64, as the attribute '{BODY_ENCODING}' says."
-            ) from None
-        properties.base64 = True
-        return True
-    return False
-
-
 def _reply_address(text: str) -> str | None:
     """The address that replies go to: a queue by its URL, or any address of ours."""
     if "://" in text:
         place: Place | None = parse_url(text)
         return None if place is None else place.address
-    try:
-        return str(parse_address(text))
-    except AddressError:
-        return None
+    return read_address(text)
 
 
 def check_group(name: str, value: str) -> None:
@@ -373,7 +316,7 @@ def _message_attributes(
         if len(found) >= MAX_ATTRIBUTES:
             lossy("eleventh attribute")
             continue
-        if not is_name(name, wide=True) or name in _OWNED:
+        if not is_name(name, wide=True) or name in OWNED:
             lossy("attribute name")
             continue
         note = notes.get(name)
@@ -394,14 +337,14 @@ def _fields(
 ) -> list[tuple[str, Attribute]]:
     """The fields of a message that are set and that SQS has no place for, as attributes."""
     found: list[tuple[str, HeaderValue]] = []
-    for name, field in _TEXT_FIELDS.items():
+    for name, field in (TEXT_FIELDS | _MORE_FIELDS).items():
         value: Any = getattr(message, field)
         if value is not None and not (receiver.fifo and name == DEDUPLICATION_ID):
             found.append((name, value))
     if message.reply_to is not None:
-        note = notes.get(_REPLY_TO)
-        found.append((_REPLY_TO, _reply_text(message.reply_to, note, receiver)))
-    for name, field in _NUMBER_FIELDS.items():
+        note = notes.get(REPLY_TO)
+        found.append((REPLY_TO, _reply_text(message.reply_to, note, receiver)))
+    for name, field in NUMBER_FIELDS.items():
         value = getattr(message, field)
         if value:
             found.append((name, value))
