@@ -37,7 +37,9 @@ MAX_SMS = 1600
 MAX_SANDBOX_NUMBERS = 10
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,256}")
-_PHONE = re.compile(r"\+[0-9]{5,20}")
+_PHONE = re.compile(r"\+?[1-9][0-9]{1,14}")
+"""ITU-T E.164, for which AWS does without the plus sign."""
+_PUNCTUATED = re.compile(r"\+?[0-9]+(?:[./-][0-9]+)*")
 _SANDBOX_PHONE = re.compile(r"\+[0-9]{8,}|[0-9]{0,9}")
 _PASSWORD = re.compile(r"[0-9]{5,8}")
 _APPLICATION_ATTRIBUTES = frozenset(
@@ -65,8 +67,13 @@ _LANGUAGES = frozenset(
 
 
 def is_phone(text: str) -> bool:
-    """Tell whether a text is a phone number in the form of E.164."""
+    """Tell whether a text is a phone number that SMS may be published to."""
     return _PHONE.fullmatch(text) is not None
+
+
+def is_sms_endpoint(text: str) -> bool:
+    """Tell whether a phone number may be subscribed: it may be written with . / or - in it."""
+    return _PUNCTUATED.fullmatch(text) is not None and is_phone(re.sub("[./-]", "", text))
 
 
 class Mobile:

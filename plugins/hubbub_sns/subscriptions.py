@@ -23,7 +23,7 @@ from hubbub_sns.errors import invalid_parameter, not_found, not_null
 from hubbub_sns.fanout import Fanout
 from hubbub_sns.filters import ATTRIBUTES, BODY, Filters
 from hubbub_sns.messages import control_message
-from hubbub_sns.mobile import is_phone
+from hubbub_sns.mobile import is_sms_endpoint
 from hubbub_sns.names import FIFO_SUFFIX, parse_arn, parse_subscription, pattern_of
 from hubbub_sns.pages import paginate
 from hubbub_sns.policy_syntax import PolicyError, parse_json
@@ -317,8 +317,8 @@ class Subscriptions:
         text = params.get("SubscriptionArn")
         if text is None:
             raise not_null("subscriptionArn")
-        arn = parse_arn(text, "SubscriptionArn")
-        if arn.region != context.region:
+        parse_arn(text, "SubscriptionArn")
+        if Arn.parse(parse_subscription(text)).region != context.region:
             raise invalid_parameter("SubscriptionArn")
         subscription = self._store.subscriptions.get(text)
         if subscription is None or subscription.deleted:
@@ -497,7 +497,7 @@ def _check_endpoint(protocol: str, endpoint: str) -> None:
             if not valid:
                 raise invalid_parameter("Endpoint must match the specified protocol")
         case "sms":
-            if not is_phone(endpoint):
+            if not is_sms_endpoint(endpoint):
                 raise AwsError("InvalidParameterException", f"Invalid SMS endpoint: {endpoint}")
         case _:
             if not _EMAIL.fullmatch(endpoint):

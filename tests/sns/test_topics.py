@@ -244,9 +244,30 @@ def test_unsubscribing(sns: "SNSClient", topic: str, inbox: Inbox, subscribed: M
         ("x", "SubscriptionArn Reason: An ARN must have at least 6 elements, not 1"),
         ("a:b:c:d:e", "SubscriptionArn Reason: An ARN must have at least 6 elements, not 5"),
         (f"{topic}:not-a-uuid", "SubscriptionId"),
-        ("", "SubscriptionArn Reason: no value for required parameter"),
     ):
         invalid(sns.unsubscribe, text, SubscriptionArn=wrong)
+        invalid(sns.get_subscription_attributes, text, SubscriptionArn=wrong)
+    reason = "SubscriptionArn Reason: no value for required parameter"
+    invalid(sns.unsubscribe, reason, SubscriptionArn="")
+
+
+@pytest.mark.parametrize("phone", ["+15551234567", "15551234567", "15/55-123.4567", "+123"])
+def test_phone_numbers_may_be_written_with_punctuation(
+    sns: "SNSClient", topic: str, phone: str
+) -> None:
+    sns.subscribe(TopicArn=topic, Protocol="sms", Endpoint=phone)
+    [subscription] = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    assert subscription["Endpoint"] == phone
+
+
+@pytest.mark.parametrize(
+    "phone", ["NAA+15551234567", "+15--551234567", "-15551234567", "15551234567.", "+0123", "1 2"]
+)
+def test_wrong_phone_numbers(sns: "SNSClient", topic: str, phone: str) -> None:
+    fails(
+        sns.subscribe, code="InvalidParameter", text=f"Invalid SMS endpoint: {phone}",
+        TopicArn=topic, Protocol="sms", Endpoint=phone,
+    )  # fmt: skip
 
 
 def test_deleting_a_topic_ends_its_subscriptions(
