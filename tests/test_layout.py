@@ -89,6 +89,13 @@ def test_all_plugins_are_built_and_found() -> None:
     assert modules == {path.name for path in PLUGINS}
 
 
+@pytest.mark.parametrize(
+    "package", [ROOT / "core" / "hubbub", *PLUGINS], ids=lambda path: path.name
+)
+def test_types_are_for_type_checkers_of_others_too(package: Path) -> None:
+    assert (package / "py.typed").is_file()
+
+
 def test_public_names_exist_once_and_in_order() -> None:
     for module in (hubbub, hubbub.testing):
         assert list(module.__all__) == sorted(

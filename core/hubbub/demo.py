@@ -1,6 +1,7 @@
 """`hubbub demo`: real clients drive a hub on free ports, and what went where is told."""
 
 import dataclasses
+import logging
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,7 +30,7 @@ async def demo(config: Config, say: Callable[[str], None] = print) -> bool:
         quiet = structlog.wrap_logger(
             structlog.ReturnLogger(),
             processors=[_only_failures],
-            wrapper_class=structlog.make_filtering_bound_logger("warning"),
+            wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         )
         hub = Hub(config, log=quiet)
         async with hub.running():

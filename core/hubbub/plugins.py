@@ -170,8 +170,9 @@ class PluginManager:
 
     def _add_specs(self, plugin: Plugin) -> None:
         name = Hooks.hubbub_hookspecs.__name__
-        if self._pluggy.parse_hookimpl_opts(plugin.instance, name) is not None:
-            for specs in getattr(plugin.instance, name)():
+        offer = getattr(plugin.instance, name, None)
+        if offer and self._pluggy.parse_hookimpl_opts(plugin.instance, name) is not None:
+            for specs in offer():
                 self._pluggy.add_hookspecs(specs)
 
     def _register_one(self, plugin: Plugin) -> None:
