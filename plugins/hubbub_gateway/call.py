@@ -14,6 +14,7 @@ from hubbub import Principal, Request, Session
 from .authentication import PROTOCOL
 from .durations import milliseconds
 from .problems import Problem
+from .reserved import is_reserved
 
 if TYPE_CHECKING:
     from .gateway import Gateway
@@ -80,6 +81,17 @@ class Call:
     def parameter(self, name: str) -> str:
         """Return the value of a path's parameter that is one level."""
         return self.levels[name][0]
+
+    def queue_name(self) -> str:
+        """Return the name of the queue that the path names.
+
+        Raises:
+            Problem: 403, it is another client's own, such as the queue of an MQTT session.
+        """
+        name = self.parameter("name")
+        if is_reserved(name):
+            raise Problem("forbidden", f"The queue {name!r} is another client's own.")
+        return name
 
     def duration(self, name: str, value: float | str, most: float | None = None) -> int:
         """Return a duration that the query gives in milliseconds; `most` is in seconds.

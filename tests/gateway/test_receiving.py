@@ -233,3 +233,22 @@ def test_too_many_in_flight(client: httpx.Client, name: str) -> None:
     answer = client.get(f"/queues/{name}/messages")
     assert (answer.status_code, answer.json()["type"]) == (429, "/problems/refused")
     assert answer.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", ""),
+        ("PUT", ""),
+        ("PATCH", ""),
+        ("DELETE", ""),
+        ("GET", "/messages"),
+        ("POST", "/messages"),
+        ("DELETE", "/messages"),
+    ],
+)
+def test_queues_of_other_clients_are_out_of_reach(
+    client: httpx.Client, method: str, path: str
+) -> None:
+    answer = client.request(method, f"/queues/$mqtt%2Fsomeone{path}", json={})
+    assert (answer.status_code, answer.json()["type"]) == (403, "/problems/forbidden")

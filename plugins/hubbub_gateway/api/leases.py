@@ -82,7 +82,7 @@ async def reject(call: Call) -> Response:
 async def extend(call: Call) -> Response:
     """Hold a lease longer."""
     wanted = call.options(ExtendOptions).lease
-    queue = call.session.find_queue(call.parameter("name"))
+    queue = call.session.find_queue(call.queue_name())
     lease = 0 if queue is None else queue.settings.lease
     if wanted is not None:
         lease = call.duration("lease", wanted)
@@ -108,7 +108,7 @@ async def settle(call: Call) -> Response:
     held = [receipt for _, receipt in receipts]
     if form.outcome == "extend":
         lease = form.lease
-        info = call.session.find_queue(call.parameter("name"))
+        info = call.session.find_queue(call.queue_name())
         duration = call.duration("lease", lease) if lease is not None else None
         if duration is None:
             duration = 0 if info is None else info.settings.lease
@@ -148,7 +148,7 @@ async def _extends(call: Call, receipt: Receipt, lease: int) -> bool:
 
 def _queue_number(call: Call) -> int:
     """Return the number of the queue in the path, if the caller may consume from it."""
-    name, session = call.parameter("name"), call.session
+    name, session = call.queue_name(), call.session
     address = str(queue_address(name))
     if not session.allowed("consume", address):
         raise DeniedError(call.principal.name, "consume", address)

@@ -43,7 +43,7 @@ class ReceiveOptions(msgspec.Struct, kw_only=True, frozen=True):
 
 async def send(call: Call) -> Response:
     """Send one message, or a batch, to a queue."""
-    name = call.parameter("name")
+    name = call.queue_name()
     options = call.options(SendOptions)
     address = str(queue_address(name))
     incoming = await read_messages(call, address, options.form)
@@ -75,7 +75,7 @@ def _unfit(message: Message, limit: int | None) -> Problem | None:
 
 async def receive(call: Call) -> Response:
     """Receive messages under a lease."""
-    name = call.parameter("name")
+    name = call.queue_name()
     options = call.options(ReceiveOptions)
     settings = call.gateway.settings
     if options.max > settings.max_batch:

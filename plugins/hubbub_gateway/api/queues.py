@@ -142,7 +142,7 @@ async def describe(call: Call) -> Response:
 
 async def create(call: Call) -> Response:
     """Create a queue; one that has these settings already is fine."""
-    name, session = call.parameter("name"), call.session
+    name, session = call.queue_name(), call.session
     form = await _form(call)
     settings = _changed(QueueSettings(), form)
     try:
@@ -184,7 +184,7 @@ async def delete(call: Call) -> Response:
 async def purge(call: Call) -> Response:
     """Drop the messages of a queue."""
     options = call.options(PurgeOptions)
-    count = await call.session.purge_queue(call.parameter("name"), leased=options.leased)
+    count = await call.session.purge_queue(call.queue_name(), leased=options.leased)
     return answer_json(Purged(purged=count))
 
 
@@ -205,7 +205,7 @@ def _find(call: Call) -> QueueInfo:
     Raises:
         NotFoundError, DeniedError (the caller may not use it in any way), AddressError.
     """
-    name, session = call.parameter("name"), call.session
+    name, session = call.queue_name(), call.session
     address = str(queue_address(name))
     if not may_see(session, address):
         raise DeniedError(call.principal.name, "consume", address)

@@ -34,6 +34,7 @@ from hubbub_gateway.authentication import realm_of
 from hubbub_gateway.durations import milliseconds
 from hubbub_gateway.problems import Problem, problem_of
 from hubbub_gateway.representation import RepresentationError, to_message
+from hubbub_gateway.reserved import is_reserved
 
 from .codec import encode_answer, encode_error, encode_ok
 from .frames import (
@@ -49,7 +50,7 @@ from .frames import (
     RequestId,
     Welcome,
 )
-from .names import is_reserved, session_prefix
+from .names import session_prefix
 from .outbox import HIGH_WATER, Outbox
 from .protocol import (
     Begun,
@@ -85,6 +86,8 @@ TAKEN_OVER: Final = 4409
 
 _HELLO: Final = "no hello came in time"
 _IDLE: Final = "no subscription, and nothing was sent for too long"
+_LEAST_EXPIRY: Final = 100.0
+"""Milliseconds that a session is kept at least: what makes it must find it again."""
 _CONFIRM_TIMEOUT: Final = 30.0
 """Seconds that a connection which ends waits for what was published to be kept."""
 
@@ -223,6 +226,7 @@ class Connection:
         expires = settings.session_expiry * 1000
         if hello.expires is not None:
             expires = min(milliseconds(hello.expires), settings.max_session_expiry * 1000)
+            expires = max(expires, _LEAST_EXPIRY)
         self._subscriptions = Subscriptions(
             broker, machine, self._bus, self._outbox, hello.session, round(expires)
         )

@@ -25,8 +25,3 @@ def session_prefix(principal: Principal, session: str) -> str:
 def temporary_name() -> str:
     """Return a name for the queue of a subscription that ends with its connection."""
     return _TEMPORARY + secrets.token_urlsafe(12)
-
-
-def is_reserved(queue: str) -> bool:
-    """Tell whether a queue is a plugin's own: of this API's sessions, of MQTT's, or another's."""
-    return queue.startswith("$")

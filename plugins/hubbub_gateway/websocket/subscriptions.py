@@ -28,9 +28,10 @@ from hubbub import (
 from hubbub import Subscription as BusSubscription
 from hubbub_gateway.durations import milliseconds
 from hubbub_gateway.problems import Problem
+from hubbub_gateway.reserved import is_reserved
 
 from .frames import Consume, Ended, Kept, Read, Subscribe, Subscribed
-from .names import is_reserved, session_prefix, temporary_name, user_prefix
+from .names import session_prefix, temporary_name, user_prefix
 from .outbox import Outbox
 from .protocol import Begun, ServerConnection, Subscription
 from .reading import Credit, Records
@@ -218,10 +219,10 @@ class Subscriptions:
                 self._enqueue_retained(request, made, name)
             if known:
                 await self._keep_credit(name, credit)
+            if not known:  # at once, since a queue without a consumer may expire
+                self._consume(subscription, source, name)
             if self._session is not None:
                 await self._bus.commit().wait()
-            if not known:
-                self._consume(subscription, source, name)
         except (Problem, HubbubError):
             if not known:
                 await self._delete(name)
