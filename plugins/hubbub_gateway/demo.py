@@ -13,6 +13,8 @@ import trio
 
 from hubbub import Hub, Scene
 
+from .websocket.demo import scenes as websocket_scenes
+
 _WAIT = 10.0
 """Seconds until something that should have come has not."""
 Say = Callable[[str], None]
@@ -35,6 +37,7 @@ def scenes(hub: Hub) -> Iterator[Scene]:
             await _play_worker(url, urls["SQS"], say)
 
         yield Scene("A web shop posts an order, a boto3 worker takes it", worker)
+    yield from websocket_scenes(urls)
 
 
 async def _play_topic(url: str, say: Say) -> None:
