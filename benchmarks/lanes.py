@@ -300,6 +300,12 @@ LANES = (
     _rate(
         "http-many", "HTTP, 500 connections: plain GET", "http", path="/healthz", connections=500
     ),
+    _rate(
+        "gateway",
+        "HTTP API, 8 connections: publish to a durable queue; the peers keep nothing",
+        "gateway",
+        path="/queues/bench/messages",
+    ),
     _rate("mqtt0", "MQTT QoS 0, 1 publisher → 1 subscriber", "mqtt"),
     _rate("mqtt1", "MQTT QoS 1, 1 → 1", "mqtt", qos=1, window=500),
     _rate("mqtt0-fan", "MQTT QoS 0, 1 → 50, deliveries", "mqtt", subscribers=50, window=200),

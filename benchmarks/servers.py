@@ -61,7 +61,9 @@ def hubbub() -> Server:
     sections = _listening_sections()
     return Server(
         "hubbub",
-        frozenset({"sqs", "sns", "kinesis", "mqtt", "amqp", "stomp", "http", "websocket"}),
+        frozenset(
+            {"sqs", "sns", "kinesis", "mqtt", "amqp", "stomp", "http", "gateway", "websocket"}
+        ),
         version,
         lambda folder: _launch_hubbub(sections, folder),
     )
@@ -231,7 +233,10 @@ def _launch_uvicorn(command: str, folder: Path) -> Launch:
         "error",
     ]
     where = ["--host", "127.0.0.1", "--port", str(port), "--app-dir", str(_HERE)]
-    return Launch([command, *options, *where, "application:app"], {"http": port, "websocket": port})
+    return Launch(
+        [command, *options, *where, "application:app"],
+        {"http": port, "gateway": port, "websocket": port},
+    )
 
 
 def _launch_hypercorn(command: str, folder: Path) -> Launch:
@@ -240,7 +245,7 @@ def _launch_hypercorn(command: str, folder: Path) -> Launch:
     options = ["--worker-class", "trio", "--bind", f"127.0.0.1:{port}", "--log-level", "error"]
     return Launch(
         [command, *options, "application:app"],
-        {"http": port, "websocket": port},
+        {"http": port, "gateway": port, "websocket": port},
         {"PYTHONPATH": str(_HERE)},
     )
 
@@ -325,7 +330,7 @@ PEERS = (
     ),
     Peer(
         "uvicorn",
-        frozenset({"http", "websocket"}),
+        frozenset({"http", "gateway", "websocket"}),
         "uvicorn",
         "pip install uvicorn websockets",
         _python_version("uvicorn"),
@@ -333,7 +338,7 @@ PEERS = (
     ),
     Peer(
         "hypercorn",
-        frozenset({"http", "websocket"}),
+        frozenset({"http", "gateway", "websocket"}),
         "hypercorn",
         "pip install 'hypercorn[trio]'",
         _python_version("hypercorn"),

@@ -162,6 +162,7 @@ void load_sqs_receive(void);
 void load_sns(void);
 void load_kinesis(void);
 void load_http(void);
+void load_gateway(void);
 void load_websocket(void);
 void load_websocket_idle(void);
 #endif

@@ -1,7 +1,7 @@
 /* The load generator of the benchmarks: one thread, epoll, raw sockets, nothing but libc.
  *
  *   bench LOAD --port N [--option value]...       LOAD: mqtt, mqtt-idle, amqp, stomp, sqs,
- *                                               sqs-receive, sns, kinesis, http,
+ *                                               sqs-receive, sns, kinesis, http, gateway,
  *                                               websocket, websocket-idle
  *
  * Prints `{"mark": "NAME"}` where a phase begins and waits for a line on stdin, so that whoever
@@ -144,6 +144,7 @@ int main(int argc, char **argv) {
       {"sns", load_sns},
       {"kinesis", load_kinesis},
       {"http", load_http},
+      {"gateway", load_gateway},
       {"websocket", load_websocket},
       {"websocket-idle", load_websocket_idle},
   };

@@ -23,7 +23,7 @@ from .engine.journal import Journal, MemoryJournal
 from .engine.sqlite import SqliteJournal
 from .errors import HubbubError
 from .hookspecs import Client, Endpoint, Hooks, Server, WebSocketProtocol
-from .http import App, HttpServer, Request
+from .http import App, HttpError, HttpServer, Request, Response
 from .logs import make_logger
 from .metrics import Meters
 from .net.errors import sole_errors
@@ -361,6 +361,7 @@ class Hub:
         *,
         name: str,
         max_body_bytes: int | None = None,
+        render_error: Callable[[HttpError], Response] = HttpError.response,
         task_status: trio.TaskStatus[list[Endpoint]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Listen and serve HTTP as `[http]` says: `serve_tcp` for an HTTP application.
@@ -371,6 +372,8 @@ class Hub:
             describe: says what an address that was bound offers: one endpoint, or several.
             name: the label of the listener's metrics.
             max_body_bytes: of a request, instead of `[http]`'s.
+            render_error: makes the answers to requests that can't be read, to which `app` raises an
+                `HttpError`, or over which it crashes; plain text by default.
             task_status: gets the endpoints.
         """
         http = self.config.http
@@ -380,7 +383,9 @@ class Hub:
         def failed(error: BaseException, request: Request) -> None:
             self.log.error("request failed", listener=name, path=request.path, exc_info=error)
 
-        server = HttpServer(app, http, shutdown=self.shutdown, on_error=failed)
+        server = HttpServer(
+            app, http, shutdown=self.shutdown, on_error=failed, render_error=render_error
+        )
         with self.meters.http(name, server.stats):
             await self.serve_tcp(
                 server,

@@ -6,6 +6,7 @@ import binascii
 import ipaddress
 from base64 import b64decode
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from hubbub import (
     DEFAULT_REALM,
@@ -25,6 +26,7 @@ from .problems import Problem
 PROTOCOL: Final = "http"
 """What observers, metrics and messages call this protocol."""
 REALM_HEADER: Final = "Hubbub-Realm"
+_KEPT_HOSTS: Final = 1_000
 _CHALLENGES: Final = (
     ("WWW-Authenticate", 'Bearer realm="hubbub"'),
     ("WWW-Authenticate", 'Basic realm="hubbub", charset="UTF-8"'),
@@ -38,6 +40,10 @@ class Authenticator:
         self._hub = hub
         self._hosts = {"localhost", *(name.lower() for name in host_names)}
         self._checks_host = hub.config.auth.anonymous == "loopback"
+        self._ours: set[str] = set()
+        """Values of the header `Host` that were found to be names of ours."""
+        self._without_words: WeakKeyDictionary[Transport, Principal] = WeakKeyDictionary()
+        """Who a connection is by itself: by its address or certificate, for all its requests."""
 
     async def sender(self, request: Request, token: str | None = None) -> Principal | None:
         """Return who sends a request, None if it does not say so and has to.
@@ -59,17 +65,39 @@ class Authenticator:
             Problem: 401, and 421 for a client without credentials that calls us by an unknown name.
             BusyError: passwords can't be verified in time.
         """
+        transport = request.transport
+        if token is None and "authorization" not in request.headers:
+            known = self._without_words.get(transport)
+            if known is not None:
+                self._check_host(request, known)
+                return known
         credentials = credentials_of(request, token)
         principal = await self._hub.authenticate(credentials)
         if principal is None:
             raise unauthenticated("These credentials are not known.", credentials)
-        if principal.anonymous and self._checks_host and not self._is_ours(request):
-            # A web page whose name was made to lead to this machine would be on this machine.
-            raise Problem("wrong-host", f"{request.headers.get('host')!r} is not a name of ours.")
+        self._check_host(request, principal)
+        if isinstance(credentials, Anonymous | ClientCertificate):
+            self._without_words[transport] = principal
         return principal
 
-    def _is_ours(self, request: Request) -> bool:
+    def _check_host(self, request: Request, principal: Principal) -> None:
+        """Refuse a client without credentials that calls us by an unknown name.
+
+        Raises:
+            Problem: 421.
+        """
+        if not (principal.anonymous and self._checks_host):
+            return
         host = request.headers.get("host").lower()
+        if host not in self._ours:
+            if not self._is_ours(host):
+                # A web page whose name was made to lead here would be on this machine.
+                raise Problem("wrong-host", f"{host!r} is not a name of ours.")
+            if len(self._ours) >= _KEPT_HOSTS:
+                self._ours.clear()
+            self._ours.add(host)
+
+    def _is_ours(self, host: str) -> bool:
         name = host[: host.index("]") + 1] if "]" in host else host.partition(":")[0]
         if not name or name in self._hosts or name.endswith(".localhost"):
             return True

@@ -6,14 +6,16 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import trio
 
 from hubbub import Hub, Scene
 
 from .websocket.demo import scenes as websocket_scenes
+
+if TYPE_CHECKING:
+    import httpx
 
 _WAIT = 10.0
 """Seconds until something that should have come has not."""
@@ -41,7 +43,7 @@ def scenes(hub: Hub) -> Iterator[Scene]:
 
 
 async def _play_topic(url: str, say: Say) -> None:
-    async with httpx.AsyncClient(base_url=url, timeout=_WAIT) as client:
+    async with _client(url) as client:
         async with _events(client, "/topics/shop/%23") as events:
             await _done(client.post("/topics/shop/door", content="open"))
             say("door    -> POST /topics/shop/door           'open'")
@@ -59,7 +61,7 @@ async def _play_topic(url: str, say: Say) -> None:
 
 
 async def _play_worker(url: str, sqs_url: str, say: Say) -> None:
-    async with httpx.AsyncClient(base_url=url, timeout=_WAIT) as client:
+    async with _client(url) as client:
         await _done(client.post("/queues/web-orders/messages", json={"item": "tea"}))
         say('shop    -> POST /queues/web-orders/messages {"item": "tea"}')
         body, kind = await trio.to_thread.run_sync(_take_by_boto3, sqs_url)
@@ -87,6 +89,12 @@ def _take_by_boto3(url: str) -> tuple[str, str]:
     kind = message["MessageAttributes"]["hubbub.content-type"]["StringValue"]
     sqs.close()
     return message["Body"], kind
+
+
+def _client(url: str) -> httpx.AsyncClient:
+    import httpx  # noqa: PLC0415 - takes long, and is for the demo only
+
+    return httpx.AsyncClient(base_url=url, timeout=_WAIT)
 
 
 @asynccontextmanager

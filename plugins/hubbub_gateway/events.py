@@ -141,8 +141,12 @@ class LiveEvents(Events):
 class StreamEvents(Events):
     """The records of a stream from a cursor on; each event has the cursor after it as its id."""
 
-    def __init__(self, gateway: Gateway, session: Session, name: str, start: Start) -> None:
+    def __init__(
+        self, gateway: Gateway, session: Session, name: str, start: Start, *, expires: bool
+    ) -> None:
         super().__init__(gateway, session)
+        self._now = gateway.now
+        self._expires = expires
         self._reader = Reader(self.session, name, start.positions)
         self._gathered = [sse.event(b"{}", kind="trimmed")] if start.trimmed else []
 
@@ -166,7 +170,11 @@ class StreamEvents(Events):
             return
         if self._reader.trimmed:
             self._gathered.append(sse.event(b"{}", kind="trimmed"))
+        now = self._now()
         for each in records:
+            expiry = each.message.expires_at
+            if self._expires and expiry is not None and expiry <= now:
+                continue
             data = msgspec.json.encode(each.describe())
             self._gathered.append(sse.event(data, id=each.cursor))
 
@@ -209,12 +217,14 @@ async def follow(call: Call, name: str, start: Start, *, own: bool = False) -> R
         call: the request.
         name: the stream.
         start: where to begin.
-        own: whether it was made for the caller, who then needs no permission.
+        own: whether it is the caller's subscription: no permission is needed, and what has expired
+            is left out.
 
     Raises:
         NotFoundError, DeniedError, StreamError.
     """
-    events = StreamEvents(call.gateway, call.connection_session(), name, start)
+    session = call.connection_session()
+    events = StreamEvents(call.gateway, session, name, start, expires=own)
     try:
         if own:
             events.session.adopt(str(stream_address(name)))

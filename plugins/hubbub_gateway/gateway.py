@@ -27,6 +27,7 @@ from .operations import Operation
 from .problems import Problem, problem_of
 from .router import BadPathError, NoMethodError, NoPathError, Router
 from .settings import GatewaySettings
+from .sse import MEDIA_TYPE
 from .websocket import Broker, token_offered
 from .websocket.api import guest_operations
 
@@ -57,6 +58,7 @@ class Gateway:
         )
         self.operations = (*operations, *guest_operations(self.websockets.guests))
         self._router = Router(self.operations)
+        self._logs_access = hub.config.log.level == "debug"
         self._authenticator = Authenticator(hub, settings.host_names)
         self._sessions: OrderedDict[tuple[Principal, str], Session] = OrderedDict()
 
@@ -98,9 +100,24 @@ class Gateway:
             answer = Problem("bad-request", str(error)).response()
         except (HubbubError, HttpError) as error:
             answer = problem_of(error).response()
-        if origin is not None and isinstance(answer, Response):
+        if self._logs_access:
+            self._log(request, answer)
+        if isinstance(answer, Upgrade):
+            return answer
+        if origin is not None:
             answer.headers = (*answer.headers, *self.cors.headers(origin))
-        return await compress_response(request, answer) if isinstance(answer, Response) else answer
+        return await compress_response(request, answer)
+
+    def _log(self, request: Request, answer: Response | Upgrade) -> None:
+        """Log a request without its query, which may hold a token."""
+        self.hub.log.debug(
+            "http request",
+            method=request.method,
+            path=request.path,
+            status=answer.status if isinstance(answer, Response) else 101,
+            bytes_in=request.content_length,
+            peer=request.peer,
+        )
 
     async def _answer(self, request: Request) -> Response | Upgrade:
         if request.method == "OPTIONS":
@@ -116,9 +133,12 @@ class Gateway:
             ) from None
         except BadPathError as error:
             raise Problem("bad-address", str(error)) from None
+        headers = request.headers
         query = parse_query(request.query) if request.query else []
-        token = _take(query, TOKEN_PARAMETER) if operation.takes_token else None
-        realm = _take(query, REALM_PARAMETER) or request.headers.get(REALM_HEADER)
+        token = None
+        if operation.takes_token and (operation.greets or MEDIA_TYPE in headers.get("accept")):
+            token = _take(query, TOKEN_PARAMETER)
+        realm = _take(query, REALM_PARAMETER) or headers.get(REALM_HEADER)
         sender: Principal | None
         if operation.greets:
             sender = await self._authenticator.sender(request, token or token_offered(request))

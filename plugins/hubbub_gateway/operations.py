@@ -54,7 +54,8 @@ class Operation:
     * `headers`: the headers it reads, with what they mean.
     * `content`: what it takes. `answers`: by status. `problems`: kinds, beside those that any
       operation may meet.
-    * `takes_token`: a bearer token may come in the query, for browsers that can send no header.
+    * `takes_token`: a bearer token may come in the query, where browsers can send no header: for
+      events, and for what `greets`.
     * `greets`: who sends it may say so later, in the protocol that follows.
     * `safe`: a GET that changes nothing, and so serves HEAD too.
     """

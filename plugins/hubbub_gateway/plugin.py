@@ -11,6 +11,7 @@ from hubbub import ConfigSection, Endpoint, Hub, Scene, Server, SocketAddress, h
 
 from .demo import scenes
 from .gateway import Gateway
+from .problems import render_error
 from .routes import OPERATIONS
 from .settings import GatewaySettings
 from .websocket import PATH, SUBPROTOCOL
@@ -54,7 +55,12 @@ async def _serve(
         async with trio.open_nursery() as nursery:
             await nursery.start(gateway.websockets.run)
             await hub.serve_http(
-                gateway, settings.listener, describe, name="gateway", task_status=task_status
+                gateway,
+                settings.listener,
+                describe,
+                name="gateway",
+                render_error=render_error,
+                task_status=task_status,
             )
             nursery.cancel_scope.cancel()
     finally:

@@ -170,4 +170,18 @@ def _problem_of_status(error: HttpError) -> Problem:
     for kind, each in KINDS.items():
         if each.status == error.status:
             return Problem(kind, error.message, error.headers)
-    raise ValueError(f"no problem has the status {HTTPStatus(error.status)}")
+    return Problem("bad-request", error.message, error.headers)
+
+
+def render_error(error: HttpError) -> Response:
+    """Tell what the HTTP server has to say: its status may be none of `KINDS`."""
+    if any(each.status == error.status for each in KINDS.values()):
+        return _problem_of_status(error).response()
+    details = {
+        "type": "about:blank",  # RFC 9457, 4.2.1: the status says it all
+        "title": HTTPStatus(error.status).phrase,
+        "status": error.status,
+        "detail": error.message,
+    }
+    headers = [("Content-Type", MEDIA_TYPE), *error.headers]
+    return Response(error.status, headers, msgspec.json.encode(details))

@@ -55,13 +55,13 @@ class EventSettings(Section):
     retention: Duration = Field(
         default=86_400.0,
         gt=0,
-        description="How long a durable subscription keeps what its reader has not asked for, "
-        "unless it says so itself.",
+        description="How long a durable subscription keeps messages, unless it wants less.",
     )
     max_bytes: Size = Field(
         default=256 * 2**20,
         ge=1024,
-        description="Bytes that a durable subscription keeps; above, the oldest messages go.",
+        description="Bytes that a durable subscription keeps, unless it wants less; above, the "
+        "oldest messages go.",
     )
     max_subscriptions: int = Field(
         default=1_000, ge=0, description="Durable subscriptions of one user."

@@ -37,8 +37,8 @@ def lane(*, lower_is_better: bool = False) -> Lane:
 
 def test_lanes_run_against_our_hub(needs_compiler: None, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    lanes = ["sqs-batch", "sns", "kinesis", "mqtt1", "amqp-durable", "stomp-client"]
-    lanes += ["websocket-fan"]
+    lanes = ["sqs-batch", "sns", "kinesis", "gateway", "mqtt1", "amqp-durable"]
+    lanes += ["stomp-client", "websocket-fan"]
     command = [sys.executable, str(RUN), *lanes, "--peers", "none", "--rounds", "1"]
     command += [
         "--seconds",

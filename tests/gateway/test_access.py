@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import ssl
 from collections.abc import Iterator
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,7 @@ def test_bearer_and_basic(hub: ServedHub, client: httpx.Client, name: str) -> No
 def test_a_token_in_the_query_is_for_events_alone(client: httpx.Client, name: str) -> None:
     query = {"access_token": "root-token"}
     assert kind(client.get("/queues", params=query)) == (401, "unauthenticated")
+    assert kind(client.get(f"/topics/{name}", params=query)) == (401, "unauthenticated")
     with client.stream(
         "GET", f"/topics/{name}", params=query, headers={"Accept": "text/event-stream"}
     ) as answer:
@@ -271,6 +274,29 @@ def test_paths_and_methods(client: httpx.Client) -> None:
     for query in ("%ff=1", "&".join(f"a{number}=1" for number in range(200))):
         assert kind(client.get(f"/queues?{query}", headers=ROOT)) == (400, "bad-request")
     assert kind(client.get("/openapi.json?x=1", headers=ROOT)) == (400, "bad-request")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\nBad header\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505),
+    ],
+)
+def test_requests_that_are_no_http_are_problems_too(
+    hub: ServedHub, request_: bytes, status: int
+) -> None:
+    with socket.create_connection(hub.address("HTTP"), TIMEOUT) as raw:
+        raw.sendall(request_)
+        answer = HTTPResponse(raw)
+        answer.begin()
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        details = json.loads(answer.read())
+    assert details["status"] == answer.status
+    assert answer.status == status
+    assert details["detail"]
 
 
 def test_compression_where_it_is_asked_for(client: httpx.Client, name: str) -> None:

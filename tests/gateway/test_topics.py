@@ -198,6 +198,19 @@ def test_durable_subscriptions_are_managed(hub: ServedHub, client: httpx.Client,
     assert bad.status_code == 404
 
 
+def test_a_durable_subscription_keeps_what_lives(
+    hub: ServedHub, client: httpx.Client, name: str
+) -> None:
+    for form in ({"retention": "25h"}, {"max_bytes": 2**40}):
+        refused = client.put(f"/subscriptions/{name}", json={"pattern": name, **form})
+        assert refused.json()["type"] == "/problems/bad-message"
+    client.put(f"/subscriptions/{name}", json={"pattern": name})
+    publish(client, name, "too late", **{"Hubbub-Expires-At": "1700000000000"})
+    publish(client, name, "in time", **{"Hubbub-Ttl": "1h"})
+    with listen(hub, f"/subscriptions/{name}/events") as events:
+        assert events.message()["body"] == "in time"
+
+
 def test_an_event_id_that_is_none(hub: ServedHub, client: httpx.Client, name: str) -> None:
     client.put(f"/subscriptions/{name}", json={"pattern": name})
     for last in ("nonsense", "0.99", "0-1"):

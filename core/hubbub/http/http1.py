@@ -337,7 +337,7 @@ class Http1Connection:
         """Answer a request that could not be read, unless its answer has begun."""
         self._linger = self._service.settings.linger
         if not self._answered:
-            response = error.response()
+            response = self._service.render_error(error)
             rendered = self._heads.render(response, None, keep=False)
             assert isinstance(response.body, bytes)
             self.transport.write(rendered.head + response.body)

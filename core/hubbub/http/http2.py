@@ -575,7 +575,7 @@ class _Stream:
         if self._head_sent:
             self._reset(ErrorCodes.CANCEL)
             return
-        response = error.response()
+        response = self._connection.service.render_error(error)
         assert isinstance(response.body, bytes)
         fields, _ = self._fields(response, "GET")
         self._send_head(fields)

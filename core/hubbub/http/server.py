@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hubbub.http import h11_heads
 from hubbub.http.heads import CommonHeaders, HeadWriter
 from hubbub.http.http1 import Http1Connection
-from hubbub.http.messages import App, Request
+from hubbub.http.messages import App, HttpError, Request, Response
 from hubbub.http.parser import RequestParser, Splitter
 from hubbub.http.service import Service
 from hubbub.http.settings import HttpSettings, HttpStats
@@ -26,6 +26,8 @@ class HttpServer:
             `Connection: close` or after a GOAWAY, connections that wait for one are closed.
         stats: counters to use.
         on_error: gets an exception that `app` raised, and its request. The client gets a 500.
+        render_error: makes the answers to requests that are malformed, too large or late, to which
+            `app` raises an `HttpError`, or over which it crashes; plain text by default.
         clock: the wall clock, in seconds since 1970.
     """
 
@@ -37,13 +39,19 @@ class HttpServer:
         shutdown: Shutdown | None = None,
         stats: HttpStats | None = None,
         on_error: Callable[[BaseException, Request], None] | None = None,
+        render_error: Callable[[HttpError], Response] = HttpError.response,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings or HttpSettings()
         self.shutdown = shutdown or Shutdown()
         self.stats = stats or HttpStats()
         self._service = Service(
-            app, self.settings, shutdown=self.shutdown, stats=self.stats, on_error=on_error
+            app,
+            self.settings,
+            shutdown=self.shutdown,
+            stats=self.stats,
+            on_error=on_error,
+            render_error=render_error,
         )
         self._common = CommonHeaders(self.settings.server_header, clock)
         self._heads = HeadWriter(self._common)

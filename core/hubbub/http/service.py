@@ -20,6 +20,8 @@ class Service:
         shutdown: the stop to take part in.
         stats: counters to use.
         on_error: gets an exception that `app` raised, and its request.
+        render_error: makes the answers to requests that are malformed, too large or late, to which
+            `app` raises an `HttpError`, or over which it crashes.
     """
 
     def __init__(
@@ -30,12 +32,14 @@ class Service:
         shutdown: Shutdown,
         stats: HttpStats,
         on_error: Callable[[BaseException, Request], None] | None,
+        render_error: Callable[[HttpError], Response],
     ) -> None:
         self.app = app
         self.settings = settings
         self.shutdown = shutdown
         self.stats = stats
         self.on_error = on_error
+        self.render_error = render_error
 
     async def ask(self, request: Request) -> Response | Upgrade:
         """Have the application answer; its crash is a 500.
@@ -47,7 +51,7 @@ class Service:
         try:
             return await self.app(request)
         except HttpError as error:
-            return error.response()
+            return self.render_error(error)
         except (BadRequest, TransportClosed):
             raise
         except Exception as error:
@@ -58,4 +62,4 @@ class Service:
         self.stats.crashes += 1
         if self.on_error is not None:
             self.on_error(error, request)
-        return HttpError(500).response()
+        return self.render_error(HttpError(500))

@@ -45,7 +45,8 @@ class SubscriptionForm(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown
 
     * `pattern`: topics; `+` stands for one level, `#` for any number.
     * `filter`: a kind of filter and its specification, such as `{"policy": {"a": ["b"]}}`.
-    * `retention`: how long messages are kept; `max_bytes`: and how many bytes of them.
+    * `retention`: how long messages are kept; `max_bytes`: and how many bytes of them. Both are at
+      most what the configuration says.
     """
 
     pattern: Annotated[str, msgspec.Meta(min_length=1)]
@@ -97,10 +98,15 @@ async def create(call: Call) -> Response:
     new = not any(_name_of(call, each) == name for each in _mine(call))
     filter_ = None if form.filter is None else FilterSpec(*next(iter(form.filter.items())))
     settings = call.gateway.settings.events
+    most = _default_settings(call)
     wanted = StreamSettings(
-        retention=milliseconds(settings.retention if form.retention is UNSET else form.retention),
-        max_bytes=settings.max_bytes if form.max_bytes is UNSET else form.max_bytes,
+        retention=most.retention if form.retention is UNSET else milliseconds(form.retention),
+        max_bytes=most.max_bytes if form.max_bytes is UNSET else form.max_bytes,
     )
+    if (wanted.retention or 0) > (most.retention or 0):
+        raise Problem("bad-message", f"`retention` is at most {settings.retention:g} seconds.")
+    if (wanted.max_bytes or 0) > (most.max_bytes or 0):
+        raise Problem("bad-message", f"`max_bytes` is at most {settings.max_bytes}.")
     await ensure_subscription(call, name, form.pattern, filter_, wanted)
     description = _describe(call, _find(call, name))
     if new:
