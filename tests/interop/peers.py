@@ -23,6 +23,8 @@ import httpx
 import paho.mqtt.client as paho
 import requests
 from paho.mqtt.enums import MQTTProtocolVersion
+from websockets.sync.client import ClientConnection
+from websockets.sync.client import connect as websocket
 
 import amqp  # type: ignore[import-untyped]
 import stomp  # type: ignore[import-untyped]
@@ -682,6 +684,9 @@ class HttpJson(Peer):
             form["body"] = body.decode()
         except UnicodeDecodeError:
             form["body_base64"] = base64.b64encode(body).decode()
+        self._send(address, form)
+
+    def _send(self, address: str, form: Mapping[str, Any]) -> None:
         answer = self.client.post(_path(address), params={"form": "json"}, json=form)
         assert answer.status_code == 202, answer.text
 
@@ -721,6 +726,54 @@ class HttpJson(Peer):
     def close(self) -> None:
         self._events.close()
         self.client.close()
+
+
+class WebSocket(HttpJson):
+    """websockets with `hubbub.v1`: the same JSON form in frames."""
+
+    meter = "websocket"
+
+    def __init__(self, hub: HubProcess) -> None:
+        super().__init__(hub)
+        self._socket: ClientConnection = self._events.enter_context(
+            websocket(
+                hub.url("WebSocket"),
+                subprotocols=["hubbub.v1"],  # type: ignore[list-item]
+                proxy=None,
+            )
+        )
+        self._messages: list[dict[str, Any]] = []
+        self._ask("hello", binary="never")
+
+    def _ask(self, op: str, **members: Any) -> None:
+        self._socket.send(json.dumps({"op": op, "id": op, **members}))
+        while (frame := self._read(WAIT)).get("id") != op:
+            self._messages.append(frame)
+        assert frame["op"] != "error", frame
+
+    def _read(self, patience: float) -> dict[str, Any]:
+        return json.loads(self._socket.recv(timeout=patience))  # type: ignore[no-any-return]
+
+    def _listen(self, address: str) -> None:
+        kind, _, name = address.partition("/")
+        if kind == "$queue":
+            self._ask("consume", queue=name, ack=False)
+        elif kind == "$stream":
+            self._ask("read", stream=name, **{"from": "oldest"})
+        else:
+            self._ask("subscribe", pattern=f"{address}/#")
+
+    def _send(self, address: str, form: Mapping[str, Any]) -> None:
+        self._ask("publish", to=address, message=form)
+
+    def _take(self, patience: float) -> dict[str, Any] | None:
+        if not self._messages:
+            try:
+                self._messages.append(self._read(patience))
+            except TimeoutError:
+                return None
+        message: dict[str, Any] = self._messages.pop(0)["message"]
+        return message
 
 
 class _Places(dict[str, Any]):

@@ -37,17 +37,19 @@ from .peers import (
     Sqs,
     Stomp,
     StompExchange,
+    WebSocket,
 )
 from .table import Cell, Form, fields, header_forms, rows_of
 
 FIELDS = fields()
 HEADERS = header_forms()
 
-QUEUE: tuple[type[Peer], ...] = (Sqs, Mqtt5, Mqtt3, Amqp, Stomp, HttpJson, Http)
+QUEUE: tuple[type[Peer], ...] = (Sqs, Mqtt5, Mqtt3, Amqp, Stomp, HttpJson, Http, WebSocket)
 TOPIC: tuple[type[Peer], ...] = (
     Sns, Mqtt5, Mqtt3, Amqp, AmqpExchange, Stomp, StompExchange, HttpJson, Http,
+    WebSocket,
 )  # fmt: skip
-STREAM: tuple[type[Peer], ...] = (Kinesis, Mqtt5, Mqtt3, Amqp, Stomp, HttpJson, Http)
+STREAM: tuple[type[Peer], ...] = (Kinesis, Mqtt5, Mqtt3, Amqp, Stomp, HttpJson, Http, WebSocket)
 NO_STREAM_READERS = (Mqtt5, Mqtt3, Http)
 NO_TOPIC_READERS = (Http,)
 

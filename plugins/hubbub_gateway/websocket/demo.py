@@ -35,7 +35,8 @@ def scenes(urls: Mapping[str, str]) -> Iterator[Scene]:
 
 
 def _play(url: str, mqtt: str, say: Say) -> None:
-    import paho.mqtt.publish as paho  # noqa: PLC0415 - only if it is installed
+    import paho.mqtt.client as paho  # noqa: PLC0415 - only if it is installed
+    from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415
     from websockets.sync.client import connect  # noqa: PLC0415
     from websockets.typing import Subprotocol  # noqa: PLC0415
 
@@ -51,11 +52,14 @@ def _play(url: str, mqtt: str, say: Say) -> None:
 
         ask("hello", session="dashboard")
         ask("subscribe", pattern="plant/+/temperature", ack=True, subscription="heat")
-        tell(
-            "dashboard -> subscribe plant/+/temperature, in a session that outlives its connection"
-        )
+        tell("dashboard -> subscribe plant/+/temperature, in a session")
     host, _, port = mqtt.partition("://")[2].rpartition(":")
-    paho.single("plant/boiler/temperature", "81", qos=1, hostname=host.strip("[]"), port=int(port))
+    boiler = paho.Client(CallbackAPIVersion.VERSION2)
+    boiler.connect(host.strip("[]"), int(port))
+    boiler.loop_start()
+    boiler.publish("plant/boiler/temperature", "81", qos=1).wait_for_publish(_WAIT)
+    boiler.disconnect()
+    boiler.loop_stop()
     tell("boiler    -> MQTT plant/boiler/temperature      '81', while the dashboard is away")
     with connect(url, subprotocols=offered, proxy=None, open_timeout=_WAIT) as socket:
         ask("hello", session="dashboard")
