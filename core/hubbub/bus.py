@@ -18,8 +18,7 @@ from .address import (
     queue_address,
 )
 from .clock import Clock
-from .engine.contract import Commit, Document, Engine, Enqueued, Queue, Stream
-from .engine.queues import DONE
+from .engine.contract import DONE, Commit, Document, Engine, Enqueued, Queue, Stream
 from .errors import HubbubError, NotFoundError, RefusedError
 from .filters import compile_filter
 from .message import Death, Message

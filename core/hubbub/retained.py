@@ -8,8 +8,7 @@ from heapq import heapify, heappop, heappush
 import msgspec
 
 from .clock import Clock
-from .engine.contract import Commit, Document, Engine
-from .engine.queues import DONE
+from .engine.contract import DONE, Commit, Document, Engine
 from .errors import RefusedError
 from .message import Message, encode_message
 from .topics import TopicMap

@@ -13,6 +13,7 @@ from .address import AddressError, queue_address, spell_queue, stream_address
 from .auth import EVERYTHING, Principal
 from .bus import Accepts, Batch, Bus, FilterSpec, Publication, Subscription, new_record
 from .engine.contract import (
+    DONE,
     Appended,
     Commit,
     ConsumerTerms,
@@ -30,7 +31,6 @@ from .engine.contract import (
     Stream,
     Window,
 )
-from .engine.queues import DONE
 from .errors import DeniedError, HubbubError, NotFoundError
 from .hookspecs import Client
 from .message import Message

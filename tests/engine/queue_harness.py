@@ -1,9 +1,9 @@
 """An embedded engine without a store, whose time the test moves."""
 
-from hubbub.engine.contract import Commit, Delivery, Queue, QueueSettings
+from hubbub.engine.contract import DONE, Commit, Delivery, Queue, QueueSettings
 from hubbub.engine.embedded import EmbeddedEngine
 from hubbub.engine.journal import MemoryJournal
-from hubbub.engine.queues import DONE, MemoryQueue
+from hubbub.engine.queues import MemoryQueue
 from hubbub.message import Message
 from hubbub.testing import ManualClock
 

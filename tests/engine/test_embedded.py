@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from hubbub.engine.contract import (
+    DONE,
     ConsumerTerms,
     Delivery,
     Document,
@@ -16,7 +17,6 @@ from hubbub.engine.contract import (
     QueueSettings,
 )
 from hubbub.engine.embedded import EmbeddedEngine
-from hubbub.engine.queues import DONE
 from hubbub.engine.sqlite import SqliteJournal
 from hubbub.errors import UnavailableError
 from hubbub.message import Message

@@ -51,6 +51,19 @@ class Commit(Protocol):
         ...
 
 
+class _Done:
+    """The commit of what is kept already, or needs no keeping."""
+
+    done = True
+
+    async def wait(self) -> None:
+        """Return at once, without a checkpoint."""
+
+
+DONE: Commit = _Done()
+"""Nothing is owed."""
+
+
 class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Everything about a queue that its owner may choose. Any of it may change while in use.
 

@@ -13,7 +13,7 @@ from hubbub.message import Message
 from hubbub.streams import RecordIndex
 
 from .batch import StoredRecord
-from .contract import Commit, Document
+from .contract import DONE, Commit, Document
 from .entry import Entry
 
 
@@ -169,15 +169,6 @@ class Journal(ABC):
         """
 
 
-class Kept:
-    """The commit of what is on the disk already, or needs no disk."""
-
-    done = True
-
-    async def wait(self) -> None:
-        """Return at once, without a checkpoint."""
-
-
 class MemoryJournal(Journal):
     """Keeps nothing: `durability = "memory"`."""
 
@@ -185,9 +176,6 @@ class MemoryJournal(Journal):
     available = True
     max_message_id = 0
     max_token = 0
-
-    def __init__(self) -> None:
-        self._kept = Kept()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -245,7 +233,7 @@ class MemoryJournal(Journal):
         pass
 
     def commit(self) -> Commit:
-        return self._kept
+        return DONE
 
     @property
     def backlog(self) -> int:

@@ -4,10 +4,9 @@ Whatever happens to a message costs the same however many others wait: lanes and
 All times are integer milliseconds; the engine calls `advance` when a queue's alarm is due.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from heapq import heapify, heappop, heappush
+from functools import partial
 from math import inf
 from typing import Protocol
 
@@ -18,8 +17,10 @@ from hubbub.errors import NotFoundError, RefusedError, UnavailableError
 from hubbub.message import Message
 
 from .choices import Choice, Choices
+from .clockwork import Clockwork
 from .consumers import Line, PushConsumer
 from .contract import (
+    DONE,
     LASTING_OWNER,
     Commit,
     ConsumerTerms,
@@ -34,6 +35,7 @@ from .contract import (
     Receipt,
     Settlement,
 )
+from .deduplication import Deduplication, key_of
 from .entry import Entry, State
 from .journal import Journal
 from .orders import ArrivalOrder, FairOrder, GroupOrder, Order, PriorityOrder
@@ -110,13 +112,10 @@ class MemoryQueue(Queue):
         self._dispatching = False
         self._visible = self._in_flight = self._delayed_count = 0
         self._bytes = self._visible_bytes = 0
-        self._delayed: list[tuple[int, int, Entry]] = []
-        self._deadlines: list[tuple[int, int, Entry]] = []
-        self._expiries: list[tuple[int, int, Entry]] = []
-        self._dedup: dict[str, tuple[int, int]] = {}
+        self._clockwork = Clockwork(self.entries, partial(host.arm, self))
+        self._dedup = Deduplication()
         self._held: dict[str, dict[int, Entry]] = {}
         """By owner: the leases without a deadline."""
-        self._retention_armed = False
         self._left = 0
         """Entries that left the order from within, and still stand there."""
 
@@ -166,7 +165,7 @@ class MemoryQueue(Queue):
             self._drop_overflow()
         elif self._line:
             self.dispatch()
-        if self._expiries and self._expiries[0][0] <= now and not self._host.holding:
+        if self._clockwork.some_expired(now) and not self._host.holding:
             self._expire(now)  # what lives no time, and nobody has taken
         return (
             Enqueued(journal.commit(), refused, duplicates)
@@ -200,16 +199,12 @@ class MemoryQueue(Queue):
             expires_at = ttl_end if expires_at is None else min(expires_at, ttl_end)
         if expires_at is not None:
             entry.expires_at = expires_at
-            self._schedule(self._expiries, expires_at, entry)
-        if settings.retention is not None and not self._retention_armed:
-            self._retention_armed = True
-            self._host.arm(self, now + settings.retention)
+            self._clockwork.expire(entry, expires_at)
+        if settings.retention is not None:
+            self._clockwork.age(now, settings.retention)
         delay = settings.delay if message.delay is None or settings.fifo else message.delay
         if delay > 0:
-            entry.state = DELAYED
-            entry.visible_at = now + delay
-            self._delayed_count += 1
-            self._schedule(self._delayed, entry.visible_at, entry)
+            self._delay(entry, now + delay)
         else:
             self._visible += 1
             self._visible_bytes += entry.size
@@ -226,13 +221,12 @@ class MemoryQueue(Queue):
         priorities = self.settings.priorities
         return PriorityOrder(priorities) if priorities else ArrivalOrder()
 
-    def _schedule(self, heap: list[tuple[int, int, Entry]], when: int, entry: Entry) -> None:
-        """Note a deadline; those of entries that left long ago are thrown out now and then."""
-        heappush(heap, (when, entry.id, entry))
-        self._host.arm(self, when)
-        if len(heap) > 2 * len(self.entries) + 1000:
-            heap[:] = [each for each in heap if each[2].state is not GONE]
-            heapify(heap)
+    def _delay(self, entry: Entry, until: int) -> None:
+        """Let an entry be invisible for a while, to nobody's account."""
+        entry.state = DELAYED
+        entry.visible_at = until
+        self._delayed_count += 1
+        self._clockwork.delay(entry)
 
     def _refusal(self, message: Message, size: int) -> str | None:
         settings = self.settings
@@ -254,32 +248,17 @@ class MemoryQueue(Queue):
         return not self._visible and any(each.room() > 0 for each in self._line)
 
     def _repeats(self, message: Message, now: int) -> int | None:
-        """Return the id of the message that this one repeats, remembering it otherwise.
-
-        A message that was moved here repeats none: it is in no other queue any more.
-        """
-        if message.origin_id is not None:
-            return None
-        key = message.dedup_id
+        """Return the id of the message that this one repeats, remembering it otherwise."""
+        key = key_of(message, self.settings)
         if key is None:
-            if not self.settings.content_dedup:
-                return None
-            key = hashlib.sha256(message.body).hexdigest()
-        if self.settings.dedup_scope == "group":
-            key = f"{message.group}\0{key}"
-        dedup = self._dedup
-        while dedup:
-            oldest = next(iter(dedup))
-            if dedup[oldest][1] > now:
-                break
-            del dedup[oldest]
-        if (known := dedup.get(key)) is not None:
-            return known[0]
-        until = now + self.settings.dedup_window
-        dedup[key] = (message.id, until)
-        if self.settings.durable and message.durable:
-            self._host.journal.remember(self.number, key, message.id, until)
-        return None
+            return None
+        first = self._dedup.first(key, now)
+        if first is None:
+            until = now + self.settings.dedup_window
+            self._dedup.remember(key, message.id, until)
+            if self.settings.durable and message.durable:
+                self._host.journal.remember(self.number, key, message.id, until)
+        return first
 
     def _drop_overflow(self) -> None:
         settings = self.settings
@@ -533,10 +512,7 @@ class MemoryQueue(Queue):
             entry.consumer = consumer
             message = entry.message
             assert message is not None
-            if deadline is not None:
-                entry.visible_at = deadline
-                heappush(self._deadlines, (deadline, token, entry))
-            else:
+            if deadline is None:
                 entry.visible_at = 0
                 self._held.setdefault(terms.owner, {})[entry.id] = entry
             if entry.stored and not terms.settled:
@@ -555,14 +531,7 @@ class MemoryQueue(Queue):
         for window in terms.windows:
             window.used += len(entries)
         if deadline is not None:
-            host.arm(self, deadline)
-            if len(self._deadlines) > 2 * self._in_flight + 1000:
-                self._deadlines = [
-                    each
-                    for each in self._deadlines
-                    if each[2].state is LEASED and each[2].token == each[1]
-                ]
-                heapify(self._deadlines)
+            self._clockwork.lease(entries, deadline, self._in_flight)
         return deliveries
 
     def _load(self, entries: list[Entry]) -> None:
@@ -631,10 +600,7 @@ class MemoryQueue(Queue):
                     self._end_lease(entry)
                     self._return(entry)
                 else:
-                    # The heap keeps the old deadline too; `advance` believes the entry.
-                    entry.visible_at = now + lease
-                    heappush(self._deadlines, (entry.visible_at, entry.token, entry))
-                    self._host.arm(self, entry.visible_at)
+                    self._clockwork.lease([entry], now + lease, self._in_flight)
                     if let_go:
                         self._disown(entry)
         return Settlement(failed, DONE)
@@ -771,12 +737,9 @@ class MemoryQueue(Queue):
         try:
             self._host.bury(self, entry.message, entry.receives, reason)
         except UnavailableError:
-            entry.state = DELAYED
-            entry.visible_at = self._host.clock.now() + _GIVE_UP_AGAIN
-            self._delayed_count += 1
-            self._schedule(self._delayed, entry.visible_at, entry)
+            self._delay(entry, self._host.clock.now() + _GIVE_UP_AGAIN)
             if entry.expires_at is not None:
-                self._schedule(self._expiries, entry.visible_at, entry)
+                self._clockwork.expire(entry, entry.visible_at)
         else:
             self._remove(entry)
 
@@ -787,61 +750,33 @@ class MemoryQueue(Queue):
         if self.deleted:
             return
         host = self._host
-        while self._delayed and self._delayed[0][0] <= now:
-            _, _, entry = heappop(self._delayed)
-            if entry.state is DELAYED and entry.visible_at <= now:
-                self._delayed_count -= 1
-                self._return(entry)
-        while self._deadlines and self._deadlines[0][0] <= now:
-            _, token, entry = heappop(self._deadlines)
-            if entry.state is LEASED and entry.token == token and 0 < entry.visible_at <= now:
-                self._end_lease(entry)
-                self._return(entry, entry.visible_at)
-                if entry.stored and entry.state is READY:
-                    host.journal.touch(self.number, entry)
+        for entry in self._clockwork.ended_delays(now):
+            self._delayed_count -= 1
+            self._return(entry)
+        for entry in self._clockwork.ended_leases(now):
+            self._end_lease(entry)
+            self._return(entry, entry.visible_at)
+            if entry.stored and entry.state is READY:
+                host.journal.touch(self.number, entry)
         self._choices.look_on()
         self.dispatch()
         self._expire(now)
-        self._retain(now)
         settings = self.settings
+        if settings.retention is not None:
+            for entry in self._clockwork.outlived(now, settings.retention):
+                self._leave_waiting(entry)
+                self._remove(entry)
         if settings.expires is not None and self._line.empty:
             if now >= self.last_used + settings.expires:
                 host.retire(self)
                 return
             host.arm(self, self.last_used + settings.expires)
-        for heap in (self._delayed, self._deadlines, self._expiries):
-            if heap:
-                host.arm(self, heap[0][0])
+        self._clockwork.arm_next()
 
     def _expire(self, now: int) -> None:
-        expiries = self._expiries
-        while expiries and expiries[0][0] <= now:
-            _, _, entry = heappop(expiries)
-            if entry.state is READY or entry.state is DELAYED:
-                self._leave_waiting(entry)
-                self._give_up(entry, "expired")
-            elif entry.state is LEASED:
-                # Whoever holds it may still finish; looked at again when it would come back.
-                heappush(expiries, (max(entry.visible_at, now + 1000), entry.id, entry))
-
-    def _retain(self, now: int) -> None:
-        retention = self.settings.retention
-        if retention is None or not self._retention_armed:
-            return
-        old: list[Entry] = []
-        oldest = now
-        for entry in self.entries.values():
-            if entry.published + retention > now:
-                oldest = entry.published
-                break
-            if entry.state is not LEASED:
-                old.append(entry)
-        for entry in old:
+        for entry in self._clockwork.expired(now):
             self._leave_waiting(entry)
-            self._remove(entry)
-        self._retention_armed = bool(self.entries)
-        if self._retention_armed:
-            self._host.arm(self, max(oldest + retention, now + 1000))
+            self._give_up(entry, "expired")
 
     # managing
 
@@ -856,21 +791,13 @@ class MemoryQueue(Queue):
             self._fair = None
             self._reorder(_order_for(settings))
         if settings.fifo and old.delay != settings.delay:
-            self._redelay(settings.delay)
+            self._clockwork.redelay(settings.delay)  # as SQS does
         if settings.retention != old.retention:
-            self._retention_armed = settings.retention is not None
+            self._clockwork.watch_age(wanted=settings.retention is not None)
         self._drop_overflow()
         self._host.configured(self)
         self._host.arm(self, now)
         return self._host.journal.commit()
-
-    def _redelay(self, delay: int) -> None:
-        """Apply a FIFO queue's new delay to what waits already, as SQS does."""
-        waiting = [entry for _, _, entry in self._delayed if entry.state is DELAYED]
-        for entry in waiting:
-            entry.visible_at = entry.published + delay
-        self._delayed = [(entry.visible_at, entry.id, entry) for entry in waiting]
-        heapify(self._delayed)
 
     async def purge(self, *, leased: bool = False) -> tuple[int, Commit]:
         """Drop what waits, delayed messages included, and what is `leased`."""
@@ -964,9 +891,9 @@ class MemoryQueue(Queue):
         if entry.message is not None:
             self._host.count(entry.size)
         if entry.expires_at is not None:
-            self._schedule(self._expiries, entry.expires_at, entry)
-        if self.settings.retention is not None:
-            self._retention_armed = True
+            self._clockwork.expire(entry, entry.expires_at)
+        if settings.retention is not None:
+            self._clockwork.watch_age(wanted=True)
         if entry.owner is not None and entry.owner.startswith(LASTING_OWNER):
             entry.state = LEASED
             entry.visible_at = 0
@@ -974,32 +901,18 @@ class MemoryQueue(Queue):
             self._held.setdefault(entry.owner, {})[entry.id] = entry
             self._order.hold(entry)
         elif not entry.receives and entry.visible_at > now:
-            entry.state = DELAYED
-            self._delayed_count += 1
-            self._schedule(self._delayed, entry.visible_at, entry)
+            self._delay(entry, entry.visible_at)
         else:
             entry.owner = None
             self._return(entry)
 
     def remember(self, key: str, message: int, until: int) -> None:
         """Take back a deduplication id that the store kept."""
-        self._dedup[key] = (message, until)
+        self._dedup.remember(key, message, until)
 
     def _check(self) -> None:
         if self.deleted:
             raise NotFoundError("queue", self.name)
-
-
-class _Done:
-    """The commit of what needs no keeping."""
-
-    done = True
-
-    async def wait(self) -> None:
-        """Return at once."""
-
-
-DONE: Commit = _Done()
 
 
 def _order_for(settings: QueueSettings) -> Order:

@@ -31,9 +31,9 @@ from hubbub.streams import RecordIndex
 
 from .batch import Batch, StoredRecord
 from .commits import Round
-from .contract import Commit, Document
+from .contract import DONE, Commit, Document
 from .entry import Entry
-from .journal import Journal, Kept
+from .journal import Journal
 from .lock import FolderLock
 from .store import Durability, Reader, Store
 from .worker import Job, Worker
@@ -113,7 +113,6 @@ class SqliteJournal(Journal):
         self._lock = FolderLock(folder)
         self._answering = f"the store {self._path} takes writes again"
         self._reader: Reader | None = None
-        self._kept = Kept()
         self._reason = f"the store {self._path} is not open"
         self._decode = msgspec.msgpack.Decoder(Message).decode
         # The batch being filled. `_calm`: the next change has to call `_stir`, because it is the
@@ -273,7 +272,7 @@ class SqliteJournal(Journal):
     def commit(self) -> Commit:
         if self._astray or self._filling.awaited:
             return self._round
-        return self._writing_round or self._kept
+        return self._writing_round or DONE
 
     @property
     def backlog(self) -> int:

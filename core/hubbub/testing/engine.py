@@ -14,6 +14,7 @@ import trio.testing
 
 from hubbub.clock import SystemClock
 from hubbub.engine.contract import (
+    DONE,
     LASTING_OWNER,
     Commit,
     ConsumerTerms,
@@ -26,7 +27,6 @@ from hubbub.engine.contract import (
     Stream,
     Window,
 )
-from hubbub.engine.queues import DONE
 from hubbub.errors import ExistsError, NotFoundError, RefusedError
 from hubbub.message import Message
 from hubbub.streams import NewRecord, Position, Record, StreamSettings
