@@ -6,15 +6,18 @@ filters that match, with the identifiers of all of them (3.3.4).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Final
 
 import msgspec
 
+from .filter_tree import FilterTree
 from .topics import topic_matches
 
 _CACHED_TOPICS: Final = 512
+_FEW: Final = 16
+"""Filters up to which trying each is as fast as a tree, which takes memory."""
 
 
 class Kind(Enum):
@@ -61,14 +64,19 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
 class Filters:
     """The subscriptions of one session, by filter."""
 
-    __slots__ = ("_cache", "_granted", "overlapping")
+    __slots__ = ("_cache", "_granted", "_topics", "_tree", "overlapping")
 
-    def __init__(self, granted: Mapping[str, Granted] | None = None) -> None:
-        self._granted: dict[str, Granted] = dict(granted or {})
+    def __init__(self, granted: Iterable[Granted] = ()) -> None:
+        self._granted: dict[str, Granted] = {}
         self._cache: dict[tuple[str, bool], Grant | None] = {}
+        self._topics = 0
+        """How many of them are filters on topics."""
+        self._tree: FilterTree[Granted] | None = None
+        """Those, once they are many."""
         self.overlapping = False
         """Whether two filters on topics may match the same topic: there is more than one."""
-        self._changed()
+        for each in granted:
+            self.add(each)
 
     def __len__(self) -> int:
         return len(self._granted)
@@ -82,20 +90,26 @@ class Filters:
 
     def add(self, granted: Granted) -> None:
         """Add a subscription, or replace the one with the same filter."""
+        self.remove(granted.filter)
         self._granted[granted.filter] = granted
-        self._changed()
+        self._changed(granted, 1)
+        if granted.kind is Kind.TOPICS and self._tree is not None:
+            self._tree.add(granted.source, granted)
 
     def remove(self, topic_filter: str) -> Granted | None:
         """Remove a subscription and return it; None if there is none."""
         granted = self._granted.pop(topic_filter, None)
         if granted is not None:
-            self._changed()
+            self._changed(granted, -1)
+            if granted.kind is Kind.TOPICS and self._tree is not None:
+                self._tree.remove(granted.source)
         return granted
 
-    def _changed(self) -> None:
+    def _changed(self, granted: Granted, count: int) -> None:
         self._cache.clear()
-        topics = sum(each.kind is Kind.TOPICS for each in self._granted.values())
-        self.overlapping = topics > 1
+        if granted.kind is Kind.TOPICS:
+            self._topics += count
+            self.overlapping = self._topics > 1
 
     def grant(self, topic: str, *, own: bool) -> Grant | None:
         """Return what a topic gets from the filters on topics; None if none of them matches.
@@ -113,13 +127,7 @@ class Filters:
             return grant
 
     def _grant(self, topic: str, own: bool) -> Grant | None:
-        matching = [
-            each
-            for each in self._granted.values()
-            if each.kind is Kind.TOPICS
-            and not (own and each.no_local)
-            and topic_matches(each.source, topic)
-        ]
+        matching = [each for each in self._matching(topic) if not (own and each.no_local)]
         if not matching:
             return None
         # A filter of QoS 0 sees all messages, others see those of QoS 0 alone.
@@ -130,3 +138,17 @@ class Filters:
             identifiers=tuple(sorted({each.identifier for each in matching if each.identifier})),
             live=live,
         )
+
+    def _matching(self, topic: str) -> list[Granted]:
+        if self._topics <= _FEW:
+            return [
+                each
+                for each in self._granted.values()
+                if each.kind is Kind.TOPICS and topic_matches(each.source, topic)
+            ]
+        if self._tree is None:
+            self._tree = FilterTree()
+            for each in self._granted.values():
+                if each.kind is Kind.TOPICS:
+                    self._tree.add(each.source, each)
+        return self._tree.match(topic)

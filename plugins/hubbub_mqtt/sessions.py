@@ -150,7 +150,7 @@ class ClientSession:
             expiry=record.expiry,
         )
         session.durable = True
-        session.filters = Filters({each.filter: each for each in record.subscriptions})
+        session.filters = Filters(record.subscriptions)
         session.will = record.will
         session.will_at = record.will_at
         session.disconnected_at = record.disconnected_at
