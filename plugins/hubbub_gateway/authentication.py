@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import ipaddress
 from base64 import b64decode
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -21,12 +20,12 @@ from hubbub import (
     Transport,
 )
 
+from .hosts import HostNames
 from .problems import Problem
 
 PROTOCOL: Final = "http"
 """What observers, metrics and messages call this protocol."""
 REALM_HEADER: Final = "Hubbub-Realm"
-_KEPT_HOSTS: Final = 1_000
 _CHALLENGES: Final = (
     ("WWW-Authenticate", 'Bearer realm="hubbub"'),
     ("WWW-Authenticate", 'Basic realm="hubbub", charset="UTF-8"'),
@@ -36,12 +35,10 @@ _CHALLENGES: Final = (
 class Authenticator:
     """Finds the principal of each request, the same as in every other protocol."""
 
-    def __init__(self, hub: Hub, host_names: list[str]) -> None:
+    def __init__(self, hub: Hub, hosts: HostNames) -> None:
         self._hub = hub
-        self._hosts = {"localhost", *(name.lower() for name in host_names)}
+        self._hosts = hosts
         self._checks_host = hub.config.auth.anonymous == "loopback"
-        self._ours: set[str] = set()
-        """Values of the header `Host` that were found to be names of ours."""
         self._without_words: WeakKeyDictionary[Transport, Principal] = WeakKeyDictionary()
         """Who a connection is by itself: by its address or certificate, for all its requests."""
 
@@ -89,23 +86,9 @@ class Authenticator:
         if not (principal.anonymous and self._checks_host):
             return
         host = request.headers.get("host").lower()
-        if host not in self._ours:
-            if not self._is_ours(host):
-                # A web page whose name was made to lead here would be on this machine.
-                raise Problem("wrong-host", f"{host!r} is not a name of ours.")
-            if len(self._ours) >= _KEPT_HOSTS:
-                self._ours.clear()
-            self._ours.add(host)
-
-    def _is_ours(self, host: str) -> bool:
-        name = host[: host.index("]") + 1] if "]" in host else host.partition(":")[0]
-        if not name or name in self._hosts or name.endswith(".localhost"):
-            return True
-        try:
-            ipaddress.ip_address(name.strip("[]"))
-        except ValueError:
-            return False
-        return True
+        if not self._hosts.has(host):
+            # A web page whose name was made to lead here would be on this machine.
+            raise Problem("wrong-host", f"{host!r} is not a name of ours.")
 
 
 def realm_of(principal: Principal, wanted: str) -> str:

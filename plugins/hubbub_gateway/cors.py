@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from hubbub import Request
 
+from .hosts import HostNames
 from .problems import Problem
 from .settings import CorsSettings
 
@@ -28,8 +29,9 @@ Header = tuple[str, str]
 class Cors:
     """Decides for a list of origins; one without a port stands for all its ports."""
 
-    def __init__(self, settings: CorsSettings) -> None:
+    def __init__(self, settings: CorsSettings, hosts: HostNames) -> None:
         listed = {origin.rstrip("/").lower() for origin in settings.origins}
+        self._hosts = hosts
         self._all = "*" in listed
         self._origins = listed
         self._credentials = settings.credentials
@@ -37,6 +39,8 @@ class Cors:
 
     def check(self, request: Request) -> str | None:
         """Return the origin of the page that a request comes from, None if it comes from none.
+
+        What we serve ourselves may call too: clients that are no browsers name our own origin.
 
         Raises:
             Problem: 403, pages of that origin may not call.
@@ -46,6 +50,9 @@ class Cors:
         if origin:
             if self.allows(origin):
                 return origin
+            host = headers.get("host").lower()
+            if origin.lower().partition("://")[2] == host and self._hosts.has(host):
+                return None
             raise Problem("origin", f"Pages of the origin {origin[:200]!r} may not call this API.")
         if headers.get("sec-fetch-site") in _OTHER_SITES and not self._all:
             raise Problem("origin", "A page of another site may not call this API.")

@@ -23,6 +23,7 @@ from .authentication import PROTOCOL, REALM_HEADER, Authenticator, realm_of, una
 from .call import Call, NoOptions, parse_query
 from .cors import Cors
 from .durations import DurationError
+from .hosts import HostNames
 from .operations import Operation
 from .problems import Problem, problem_of
 from .router import BadPathError, NoMethodError, NoPathError, Router
@@ -48,7 +49,8 @@ class Gateway:
         self.settings = settings
         self.now = hub.clock.now
         """The wall clock, in milliseconds since the epoch."""
-        self.cors = Cors(settings.cors)
+        hosts = HostNames(settings.host_names)
+        self.cors = Cors(settings.cors, hosts)
         self.websockets = Broker(
             hub,
             settings.websocket,
@@ -59,7 +61,7 @@ class Gateway:
         self.operations = (*operations, *guest_operations(self.websockets.guests))
         self._router = Router(self.operations)
         self._logs_access = hub.config.log.level == "debug"
-        self._authenticator = Authenticator(hub, settings.host_names)
+        self._authenticator = Authenticator(hub, hosts)
         self._sessions: OrderedDict[tuple[Principal, str], Session] = OrderedDict()
 
     def session(self, principal: Principal, realm: str) -> Session:

@@ -195,6 +195,7 @@ def test_web_pages(client: httpx.Client, name: str) -> None:
         {"Origin": "https://evil.example.com"},
         {"Origin": "http://app.example.com"},
         {"Origin": "null"},
+        {"Origin": "http://rebound.example.com", "Host": "rebound.example.com"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
     ):
@@ -202,6 +203,8 @@ def test_web_pages(client: httpx.Client, name: str) -> None:
         assert kind(answer) == (403, "origin")
         assert "access-control-allow-origin" not in answer.headers
     assert kind(client.options(path, headers={"Origin": "https://evil.example.com"}))[0] == 403
+    own = {"Origin": str(client.base_url).rstrip("/")}
+    assert client.get("/queues", headers={**own, **ROOT}).is_success
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:80", "[::1]:8080", "a.localhost", "box"])

@@ -206,3 +206,47 @@ def test_a_hub_that_stops_says_so(name: str) -> None:
         client.answer(49)
         hub.stop()
         assert client.closed() == (1001, "the hub is stopping")
+
+
+# many
+
+
+def test_a_thousand_idle_clients_cost_little_and_leave_nothing(name: str) -> None:
+    count = 1_000
+    with serving(hello_timeout=60) as hub, client_of(hub) as witness:
+        settled = hub.call(lambda: len(list(hub.hub.engine.queues("default"))))
+        address = hub.address("WebSocket")
+        greeted, silent = connections(address, count, HELLO), connections(address, 50, b"")
+        try:
+            wait_until(lambda: hub.hub.meters.protocol("websocket").clients == count + 1)
+            witness.done("subscribe", pattern=name)
+            witness.done("publish", to=name, message={"body": "served meanwhile"})
+            assert witness.message()["body"] == "served meanwhile"
+        finally:
+            for each in (*greeted, *silent):
+                each.close()
+        wait_until(lambda: hub.hub.meters.protocol("websocket").clients == 1)
+        assert hub.call(lambda: len(list(hub.hub.engine.queues("default")))) == settled
+
+
+HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    b"Sec-WebSocket-Protocol: hubbub.v1\r\n\r\n"
+)
+HELLO = HANDSHAKE + b"\x81\x8e\0\0\0\0" + b'{"op":"hello"}'
+
+
+def connections(address: tuple[str, int], count: int, data: bytes) -> list[socket.socket]:
+    """Open connections, send the same on all, and read nothing."""
+    made = [socket.create_connection(address, TIMEOUT) for _ in range(count)]
+    for each in made:
+        each.sendall(data or HANDSHAKE)
+    return made
+
+
+def test_a_client_that_vanishes_in_the_middle_of_a_frame(strict: ServedHub) -> None:
+    with client_of(strict) as witness:
+        (rude,) = connections(strict.address("WebSocket"), 1, HELLO + b"\x81\xfe")
+        rude.close()
+        witness.done("ping")
