@@ -118,6 +118,13 @@ def _text(value: str) -> str:
     return text
 
 
+def _key(value: str) -> str:
+    """Read an idempotency key: text, or text in quotes as the IETF's draft has it."""
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        value = re.sub(r"\\(.)", r"\1", value[1:-1])
+    return _text(value)
+
+
 def _time(value: str) -> int:
     number = _number(value)
     if number > _MAX_TIME:
@@ -153,7 +160,7 @@ def _shard_key(value: str) -> str:
 _READERS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "content-type": ("content_type", str),
     "content-encoding": ("content_encoding", str),
-    IDEMPOTENCY_KEY: ("dedup_id", _text),
+    IDEMPOTENCY_KEY: ("dedup_id", _key),
     "hubbub-correlation-id": ("correlation_id", _decode),
     "hubbub-reply-to": ("reply_to", _text),
     "hubbub-message-id": ("message_id", _text),
@@ -209,15 +216,14 @@ def write_fields(message: Message, lossy: Lossy) -> list[tuple[str, str]]:
     """Return the headers that tell a message's fields."""
     headers: list[tuple[str, str]] = []
     for name, value in (
-        ("Content-Type", _plain(message.content_type, lossy, "content type")),
-        ("Content-Encoding", _plain(message.content_encoding, lossy, "content encoding")),
+        ("Content-Type", plain(message.content_type, lossy, "content type")),
+        ("Content-Encoding", plain(message.content_encoding, lossy, "content encoding")),
         ("Hubbub-Id", message.id),
         ("Hubbub-Address", message.address),
         ("Hubbub-Published", message.published),
         ("Hubbub-Protocol", message.protocol),
         ("Hubbub-Client", message.client),
         ("Hubbub-Exchange", message.scope),
-        ("Idempotency-Key", message.dedup_id),
         ("Hubbub-Correlation-Id", message.correlation_id),
         ("Hubbub-Reply-To", message.reply_to),
         ("Hubbub-Message-Id", message.message_id),
@@ -233,6 +239,8 @@ def write_fields(message: Message, lossy: Lossy) -> list[tuple[str, str]]:
     ):
         if value is not None:
             headers.append((name, _encode(value)))
+    if message.dedup_id is not None:
+        headers.append(("Idempotency-Key", _encode(message.dedup_id).replace('"', "%22")))
     for name, header in message.headers.items():
         headers.append((f"Hubbub-Header-{encode_name(name)}", _header(header, lossy)))
     if message.deaths:
@@ -257,7 +265,7 @@ def write_lease(delivery: Delivery) -> list[tuple[str, str]]:
     return headers
 
 
-def _plain(value: str | None, lossy: Lossy, name: str) -> str | None:
+def plain(value: str | None, lossy: Lossy, name: str) -> str | None:
     """Return a value for a header of HTTP's own, if it can be one."""
     if value is None or (value.isascii() and value.isprintable() and value.strip() == value):
         return value
@@ -268,9 +276,8 @@ def _plain(value: str | None, lossy: Lossy, name: str) -> str | None:
 def _encode(value: str | bytes | int) -> str:
     if isinstance(value, int):
         return str(value)
-    if isinstance(value, bytes):
-        return quote_from_bytes(value, safe=_VALUE_SAFE)
-    text = quote(value, safe=_VALUE_SAFE, errors="replace")
+    data = value if isinstance(value, bytes) else value.encode(errors="replace")
+    text = quote_from_bytes(data, safe=_VALUE_SAFE)
     if text[:1] == " " or text[-1:] == " ":  # which HTTP would strip
         inner = text.strip(" ")
         begin = len(text) - len(text.lstrip(" "))

@@ -161,6 +161,8 @@ class Gateway:
 
     def _options(self, request: Request) -> Response:
         """Tell what a path takes (RFC 9110, 9.3.7), which is all that a preflight asks too."""
+        if request.path == "*":  # the server as a whole
+            return Response(204)
         try:
             allowed = self._router.allowed(request.path)
         except NoPathError:

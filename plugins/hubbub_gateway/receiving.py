@@ -18,7 +18,7 @@ from . import cloudevents
 from .answers import AS_IT_IS, JSON, NO_STORE
 from .call import Call
 from .cloudevents import Event
-from .fields import write_fields, write_lease
+from .fields import plain, write_fields, write_lease
 from .negotiation import chosen
 from .problems import Problem
 from .representation import ReceivedMessage, from_delivery, from_message
@@ -101,8 +101,9 @@ def single_headers(
     if form == "raw":
         return write_fields(message, call.session.lossy)
     headers = cloudevents.write_binary(message)
-    if message.content_type is not None:
-        headers.append(("Content-Type", message.content_type))
+    content_type = plain(message.content_type, call.session.lossy, "content type")
+    if content_type is not None:
+        headers.append(("Content-Type", content_type))
     return headers
 
 

@@ -216,6 +216,8 @@ def _header_in(value: Any, depth: int) -> HeaderValue:
         raise RepresentationError(f"a header is nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, list):
         return [_header_in(each, depth + 1) for each in value]
+    if type(value) is int:
+        return _checked(value)
     if not isinstance(value, dict):
         return value  # type: ignore[no-any-return]  # it came out of JSON
     if len(value) == 1:
@@ -223,6 +225,12 @@ def _header_in(value: Any, depth: int) -> HeaderValue:
         if name[:1] == "$":
             return _tagged_in(name, inner, depth)
     return {name: _header_in(each, depth + 1) for name, each in value.items()}
+
+
+def _checked(value: int) -> int:
+    if not -(2**63) <= value < 2**64:
+        raise RepresentationError("an integer in a header has at most 64 bits")
+    return value
 
 
 def _tagged_in(tag: str, inner: Any, depth: int) -> HeaderValue:
@@ -236,7 +244,7 @@ def _tagged_in(tag: str, inner: Any, depth: int) -> HeaderValue:
                 case "$time":
                     return datetime.fromisoformat(inner)
                 case "$integer" if len(inner) <= 1_000:
-                    return int(inner)
+                    return _checked(int(inner))
                 case "$real":
                     return float(inner)
                 case _:

@@ -7,7 +7,7 @@ import json
 import socket
 import ssl
 from collections.abc import Iterator
-from http.client import HTTPResponse
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -260,7 +260,7 @@ def test_media_types(client: httpx.Client, name: str) -> None:
     assert kind(client.put(path, json={"dead_letter": "a/#"}, headers=ROOT)) == (400, "bad-address")
 
 
-def test_paths_and_methods(client: httpx.Client) -> None:
+def test_paths_and_methods(hub: ServedHub, client: httpx.Client) -> None:
     for path in ("/", "/queues/", "/nothing", "/queues/a/b/c/d", "/topics/"):
         assert kind(client.get(path, headers=ROOT)) == (404, "not-found"), path
         assert kind(client.options(path)) == (404, "not-found")
@@ -274,6 +274,10 @@ def test_paths_and_methods(client: httpx.Client) -> None:
         assert kind(answer) == (405, "method")
         assert answer.headers["allow"] == allowed
         assert client.options(path).headers["allow"] == allowed
+    whole = HTTPConnection(*hub.address("HTTP"), timeout=TIMEOUT)
+    whole.request("OPTIONS", "*")
+    assert whole.getresponse().status == 204
+    whole.close()
     for query in ("%ff=1", "&".join(f"a{number}=1" for number in range(200))):
         assert kind(client.get(f"/queues?{query}", headers=ROOT)) == (400, "bad-request")
     assert kind(client.get("/openapi.json?x=1", headers=ROOT)) == (400, "bad-request")

@@ -149,6 +149,16 @@ def test_what_is_no_event(
     assert client.get(f"/queues/{name}").status_code == 404
 
 
+def test_a_content_type_that_http_can_not_say(client: httpx.Client, name: str) -> None:
+    event = {**PLAIN, "specversion": "1.0", "datacontenttype": "a\nb", "data": "x"}
+    headers = {"Content-Type": "application/cloudevents+json"}
+    sent = client.post(f"/queues/{name}/messages", content=json.dumps(event), headers=headers)
+    assert sent.status_code == 202
+    answer = receive(client, name, params={"form": "cloudevent"})
+    assert "content-type" not in answer.headers
+    assert answer.content == b"x"
+
+
 def test_a_message_that_was_no_event_becomes_one(client: httpx.Client, name: str) -> None:
     headers = {
         "Content-Type": "text/plain",

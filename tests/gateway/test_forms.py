@@ -31,7 +31,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
 SCALARS = (
     st.none()
     | st.booleans()
-    | st.integers(-(2**70), 2**70)
+    | st.integers(-(2**63), 2**64 - 1)
     | st.floats(allow_nan=False)
     | TEXTS
     | st.binary(max_size=20)
@@ -108,6 +108,8 @@ def nested(levels: int) -> Any:
         ({"headers": {"a": {"$time": "soon"}}}, "\\$time"),
         ({"headers": {"a": {"$integer": "x"}}}, "\\$integer"),
         ({"headers": {"a": nested(40)}}, "deep"),
+        ({"headers": {"a": 2**64}}, "64 bits"),
+        ({"headers": {"a": {"$integer": str(-(2**63) - 1)}}}, "64 bits"),
         ({"ttl": "1 week"}, None),
         ({"priority": 256}, None),
         ({"id": "1"}, None),
@@ -156,6 +158,13 @@ def test_the_headers_of_http_carry_text_and_every_field(message: Message) -> Non
     assert fields.get("priority", 0) == message.priority
     assert fields.get("durable", True) == message.durable
     assert fields.get("retain", False) == message.retain
+
+
+@pytest.mark.parametrize(
+    ("written", "key"), [("a-b", "a-b"), ('"a-b"', "a-b"), (r'"a\"b"', 'a"b'), ("%22a%22", '"a"')]
+)
+def test_idempotency_keys(written: str, key: str) -> None:
+    assert read([("Idempotency-Key", written)]) == {"dedup_id": key}
 
 
 @given(st.dictionaries(TEXTS, VALUES, max_size=4))

@@ -43,7 +43,9 @@ class QueueForm(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields
       are dead-lettered.
     * `max_length`, `max_bytes`: how many messages and bytes wait; `overflow` says what gives.
     * `max_message_bytes`: the largest message. `max_in_flight`: the most messages leased.
-    * `max_receives`: receives after which a message goes to `dead_letter`, an address.
+    * `max_receives`: receives after which a message goes to `dead_letter`, an address; with
+      `gives_up_early` when the last lease ends, not when it would be received again. With
+      `dead_letter_rests` it stays while the queue at `dead_letter` is missing.
     * `priorities`: the highest priority told apart.
     * `fifo`: order per group.
     * `dedup_window`: how long deduplication ids are remembered. `content_dedup`: a message without
@@ -65,7 +67,9 @@ class QueueForm(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields
     max_message_bytes: _Count | UnsetType | None = UNSET
     max_in_flight: _Positive | UnsetType | None = UNSET
     max_receives: _Positive | UnsetType | None = UNSET
+    gives_up_early: bool | UnsetType = UNSET
     dead_letter: str | UnsetType | None = UNSET
+    dead_letter_rests: bool | UnsetType = UNSET
     priorities: Annotated[int, Meta(ge=0, le=255)] | UnsetType = UNSET
     fifo: bool | UnsetType = UNSET
     fair: bool | UnsetType = UNSET
