@@ -24,7 +24,7 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 from msgspec import Meta
 
-from hubbub import HeaderValue, Message
+from hubbub import Headers, HeaderValue, Message
 
 EVENT: Final = "application/cloudevents+json"
 BATCH: Final = "application/cloudevents-batch+json"
@@ -64,9 +64,9 @@ class EventError(ValueError):
 # In
 
 
-def is_binary(headers: Iterable[tuple[str, str]]) -> bool:
+def is_binary(headers: Headers) -> bool:
     """Tell whether the headers of a request are those of an event in binary mode."""
-    return any(name == "ce-specversion" for name, _ in headers)
+    return "ce-specversion" in headers
 
 
 def read_binary(headers: Iterable[tuple[str, str]]) -> dict[str, HeaderValue]:

@@ -101,13 +101,19 @@ class LiveEvents(Events):
         self._dropped = 0
         self._woken = trio.Event()
 
-    def subscribe(self, pattern: str, filter_: FilterSpec | None) -> None:
-        """Listen to one more pattern.
+    def subscribe(self, pattern: str, filter_: FilterSpec | None, *, retained: bool) -> None:
+        """Listen to one more pattern; with `retained` its retained messages come first.
 
         Raises:
             AddressError, FilterError, DeniedError, RefusedError.
         """
-        self.session.subscribe(pattern, self._deliver, filter=filter_)
+        subscription = self.session.subscribe(pattern, self._deliver, filter=filter_)
+        if not retained:
+            return
+        accepts = subscription.accepts
+        for message in self.session.retained(pattern):
+            if accepts is None or accepts(message):
+                self._waiting.append(_event(message))
 
     def _deliver(self, batch: Batch) -> None:
         """Take a batch; it is encoded once for all who listen."""
@@ -194,8 +200,10 @@ def wants_events(call: Call) -> bool:
     return sse.MEDIA_TYPE in accept and choose(accept, (sse.MEDIA_TYPE, "*/*")) == sse.MEDIA_TYPE
 
 
-def listen(call: Call, patterns: Sequence[str], filter_: FilterSpec | None) -> Response:
-    """Answer with what is published to patterns from now on.
+def listen(
+    call: Call, patterns: Sequence[str], filter_: FilterSpec | None, *, retained: bool
+) -> Response:
+    """Answer with what is published to patterns from now on, after what is `retained` if asked.
 
     Raises:
         AddressError, FilterError, DeniedError, RefusedError.
@@ -203,7 +211,7 @@ def listen(call: Call, patterns: Sequence[str], filter_: FilterSpec | None) -> R
     events = LiveEvents(call.gateway, call.connection_session())
     try:
         for pattern in patterns:
-            events.subscribe(pattern, filter_)
+            events.subscribe(pattern, filter_, retained=retained)
     except BaseException:
         events.close()
         raise

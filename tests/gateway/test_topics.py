@@ -77,6 +77,25 @@ def test_several_patterns_and_a_filter(hub: ServedHub, client: httpx.Client, nam
         assert events.message()["body"] == "high"
 
 
+def test_retained_messages_come_first_if_asked_for(
+    hub: ServedHub, client: httpx.Client, name: str
+) -> None:
+    for level in ("high", "low"):
+        headers = {"Hubbub-Retain": "true", "Hubbub-Header-level": level}
+        publish(client, f"{name}/{level}", level, **headers)
+    policy = json.dumps({"policy": {"level": ["high"]}})
+    with (
+        listen(hub, f"/topics/{name}/%23", retained="true", filter=policy) as events,
+        listen(hub, "/topics", pattern=f"{name}/#", retained="true") as all_,
+        listen(hub, f"/topics/{name}/%23") as none,
+    ):
+        publish(client, f"{name}/new", "new", **{"Hubbub-Header-level": "high"})
+        assert [events.message()["body"] for _ in range(2)] == ["high", "new"]
+        bodies = [all_.message()["body"] for _ in range(3)]
+        assert (sorted(bodies[:2]), bodies[2]) == (["high", "low"], "new")
+        assert none.message()["body"] == "new"
+
+
 def test_levels_with_a_slash(hub: ServedHub, client: httpx.Client, name: str) -> None:
     with listen(hub, f"/topics/{name}/+") as events:
         publish(client, f"{name}/a/b", "two levels")

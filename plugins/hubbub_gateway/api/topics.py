@@ -43,22 +43,28 @@ class TopicOptions(msgspec.Struct, kw_only=True, frozen=True):
 
     * `filter`: a kind of filter and its specification in JSON, such as
       `{"policy": {"level": ["high"]}}`.
+    * `retained`: the retained messages come first.
     * `subscription`: the name of a durable subscription, which is made if there is none.
     * `from`: where to begin in one without `Last-Event-ID`.
     """
 
     form: ReceivedForm = "raw"
     filter: str | None = None
+    retained: bool = False
     subscription: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
     start: StartName = msgspec.field(default="oldest", name="from")
     last_event_id: str | None = None
 
 
 class PatternOptions(msgspec.Struct, kw_only=True, frozen=True):
-    """Which topics: one or more patterns; and the filter, for a subscription."""
+    """Which topics: one or more patterns.
+
+    For a subscription, the `filter`, and whether `retained` messages come first.
+    """
 
     pattern: list[str] = []
     filter: str | None = None
+    retained: bool = False
 
 
 async def publish_to_topic(call: Call) -> Response:
@@ -91,7 +97,9 @@ async def _subscribe(call: Call, options: TopicOptions) -> Response:
     pattern = spell_pattern(call.levels["topic"])
     filter_ = read_filter(options.filter)
     if options.subscription is None:
-        return listen(call, [pattern], filter_)
+        return listen(call, [pattern], filter_, retained=options.retained)
+    if options.retained:
+        raise Problem("bad-request", "A durable subscription repeats no retained messages.")
     name = await ensure_subscription(call, options.subscription, pattern, filter_)
     return await follow(call, name, find_start(call, name, options, own=True), own=True)
 
@@ -121,7 +129,8 @@ async def list_topics(call: Call) -> Response:
                 f"The pattern {pattern!r} has a space as a level: a '+' in a query is '%2B'.",
             )
     if wants_events(call):
-        return listen(call, options.pattern, read_filter(options.filter))
+        filter_ = read_filter(options.filter)
+        return listen(call, options.pattern, filter_, retained=options.retained)
     if options.filter is not None:
         raise Problem("bad-request", "A filter is for subscriptions.", parameter="filter")
     media = check_form(call, "json", 2)
