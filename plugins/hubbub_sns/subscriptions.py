@@ -216,11 +216,10 @@ class Subscriptions:
     async def confirm_subscription(self, context: Context, params: Params) -> Params:
         """Confirm a subscription by the token that its endpoint got."""
         token = params.get("Token")
-        topic_arn = params.get("TopicArn")
         if token is None:
             raise not_null("token")
         try:
-            arn = Arn.parse(topic_arn or "")
+            arn = Arn.parse(params.get("TopicArn") or "")
         except ValueError:
             raise invalid_parameter("Topic") from None
         if arn.region != context.region and context.call.identity.access_key is not None:
@@ -230,7 +229,9 @@ class Subscriptions:
             if subscription is None and _TOKEN.fullmatch(token):
                 raise AwsError("InvalidParameterException", "Invalid token")
             raise invalid_parameter("Token")
-        if subscription.topic != topic_arn:
+        own = Arn.parse(subscription.topic)
+        # AWS takes another topic's name beside a right token.
+        if (own.region, own.account) != (arn.region, arn.account):
             raise invalid_parameter("Topic")
         if not subscription.active:
             restored = subscription.deleted

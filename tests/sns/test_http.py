@@ -88,7 +88,13 @@ def test_a_subscription_is_confirmed_by_the_link_that_was_sent(
     assert message["SubscribeURL"] == (
         f"{hub.url}/?Action=ConfirmSubscription&TopicArn={topic}&Token={message['Token']}"
     )
-    text = visit(message["SubscribeURL"])
+    elsewhere = message["SubscribeURL"].replace("us-east-1", "eu-central-1")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        visit(elsewhere)
+    refused.value.close()
+    # AWS asks the token for the topic, and not whether its name is right.
+    text = visit(message["SubscribeURL"].replace(topic, f"{topic}x"))
+    assert visit(message["SubscribeURL"])
     found = re.search("<SubscriptionArn>(.+)</SubscriptionArn>", text)
     assert found is not None
     arn = found[1]

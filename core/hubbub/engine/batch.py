@@ -174,7 +174,9 @@ class Batch:
         """A record enters its shard, after all the shard has."""
         self.appends.setdefault((stream, record.shard), []).append((record, body))
         self.bytes += ENTRY_COST + record.size
-        self.note(record.message.id)
+        number = record.message.id
+        if number > self.last_id:  # noqa: PLR1730 — as above
+            self.last_id = number
 
     def trim(self, stream: int, shard: int, before: int) -> None:
         """Records of a shard with a sequence below `before` are gone."""
@@ -209,9 +211,9 @@ class Batch:
             self.remember(*each)
         for identity, value in newer.documents.items():
             self.put(identity, value)
-        for (stream, _), records in newer.appends.items():
-            for record, body in records:
-                self.append(stream, record, body)
+        for place, records in newer.appends.items():
+            self.appends.setdefault(place, []).extend(records)
+            self.bytes += sum([ENTRY_COST + record.size for record, _ in records])
         for (stream, shard), before in newer.trims.items():
             self.trim(stream, shard, before)
         self.note(newer.last_id)
