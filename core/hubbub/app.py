@@ -15,7 +15,7 @@ from .auth import Authority, Credentials, Principal
 from .builtin import builtin_plugins
 from .bus import Bus
 from .clock import Clock, SystemClock
-from .config import Config
+from .config import ENVIRONMENT_PREFIX, Config
 from .endpoints import Endpoints
 from .engine.contract import DEFAULT_REALM, Engine, Queue
 from .engine.embedded import EmbeddedEngine
@@ -28,6 +28,7 @@ from .logs import make_logger
 from .metrics import Meters
 from .net.errors import sole_errors
 from .plugins import Observers, PluginManager
+from .ports import listener_key
 from .routes import add_routes
 from .sasl import Attempt, Authentication
 from .server import Address, Flusher, Handler, ListenerSettings, ListenerStats, Shutdown, serve_tcp
@@ -307,6 +308,17 @@ class Hub:
             observers=self.observers,
         )
 
+    def _note_key(self, error: OSError, settings: ListenerSettings) -> None:
+        """Note at an error where the addresses of a listener can be changed."""
+        names = {spec.model: spec.name for _, spec in self.manager.sections()}
+        sections = {names.get(type(each), "?"): each for each in self.config.plugin_sections}
+        key = listener_key({"admin": self.config.admin, **sections}, settings)
+        if key is not None:
+            variable = f"{ENVIRONMENT_PREFIX}{key.upper().replace('.', '__')}"
+            error.add_note(
+                f"It is {key} there; in the environment, {variable}='[\"127.0.0.1:0\"]' does."
+            )
+
     async def serve_tcp(
         self,
         handler: Handler,
@@ -335,16 +347,20 @@ class Hub:
                     self.log.error("connection failed", listener=name, exc_info=error)
 
                 async def serve(*, task_status: trio.TaskStatus[list[Address]]) -> None:
-                    await serve_tcp(
-                        handler,
-                        settings,
-                        flusher=self.flusher,
-                        shutdown=self.shutdown,
-                        stats=stats,
-                        on_error=crashed,
-                        alpn=alpn,
-                        task_status=task_status,
-                    )
+                    try:
+                        await serve_tcp(
+                            handler,
+                            settings,
+                            flusher=self.flusher,
+                            shutdown=self.shutdown,
+                            stats=stats,
+                            on_error=crashed,
+                            alpn=alpn,
+                            task_status=task_status,
+                        )
+                    except OSError as error:
+                        self._note_key(error, settings)
+                        raise
 
                 addresses = await nursery.start(serve)
                 endpoints: list[Endpoint] = []

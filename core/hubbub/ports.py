@@ -1,6 +1,7 @@
-"""A configuration whose servers all listen on free ports: for demos and tests."""
+"""The addresses in a configuration: where they stand, and free ones for demos and tests."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -30,3 +31,18 @@ def _freed(model: _M) -> _M:
         elif name == "bind" and isinstance(model, ListenerSettings):
             changes[name] = [f"{address.rpartition(':')[0]}:0" for address in value]
     return model.model_copy(update=changes)
+
+
+def listener_key(sections: Mapping[str, BaseModel], settings: ListenerSettings) -> str | None:
+    """Return where a listener's addresses stand in the configuration: "aws.listener.bind".
+
+    `sections` are searched, by name, for the very object; None if they do not hold it.
+    """
+    for name, section in sections.items():
+        if section is settings:
+            return f"{name}.bind"
+        inner = {field: getattr(section, field) for field in type(section).model_fields}
+        models = {field: value for field, value in inner.items() if isinstance(value, BaseModel)}
+        if (key := listener_key(models, settings)) is not None:
+            return f"{name}.{key}"
+    return None

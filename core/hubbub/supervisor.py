@@ -195,7 +195,8 @@ def _advise(plugin: str, server: str, error: BaseException) -> str:
     reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
     what = f"plugin {plugin!r}: server {server!r} can't start: {reason}"
     advice = _advice(error)
-    return f"{what}. {advice}" if advice else what
+    notes = getattr(error, "__notes__", ())
+    return " ".join((f"{what}.", advice, *notes)) if advice else what
 
 
 def _advice(error: BaseException) -> str | None:

@@ -133,7 +133,8 @@ def test_a_port_in_use_is_explained(tmp_path: Path, form: str) -> None:
     assert result.stderr.splitlines()[-1] == (
         f"error: plugin 'admin': server 'admin' can't start: cannot listen on 127.0.0.1:{port}: "
         "Address already in use. Stop the program that listens there, or choose another address "
-        "for this server in the configuration (port 0 takes a free one)."
+        "for this server in the configuration (port 0 takes a free one). It is admin.listener.bind "
+        "there; in the environment, HUBBUB_ADMIN__LISTENER__BIND='[\"127.0.0.1:0\"]' does."
     )
 
 
