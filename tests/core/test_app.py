@@ -30,6 +30,8 @@ from hubbub import (
     Server,
     Session,
     Transport,
+    WebSocket,
+    WebSocketProtocol,
     hookimpl,
     queue_address,
 )
@@ -431,6 +433,31 @@ class OddGuard:
     @hookimpl
     def hubbub_authorize(self, resource: str) -> Literal[False] | None:
         return False if resource == "$queue/a%23b%2B%252B" else None
+
+
+class OverWebSocket:
+    """Brings a protocol for the port of the HTTP API; `broken` makes it raise instead."""
+
+    def __init__(self, *, broken: bool = False) -> None:
+        self._broken = broken
+
+    @hookimpl
+    def hubbub_websockets(self, hub: Hub) -> Iterable[WebSocketProtocol]:
+        if self._broken:
+            raise ZeroDivisionError
+
+        async def echo(websocket: WebSocket) -> None:
+            websocket.send(await websocket.receive())
+
+        yield WebSocketProtocol(("echo",), ("/echo",), echo)
+
+
+async def test_protocols_over_websocket_are_gathered() -> None:
+    plugins = {"broken": OverWebSocket(broken=True), "echo": OverWebSocket()}
+    hub = make_hub(plugins, log=RecordingLog())
+    (protocol,) = hub.websocket_protocols()
+    assert (protocol.subprotocols, protocol.paths) == (("echo",), ("/echo",))
+    assert state_of(hub, "broken") is State.FAILED
 
 
 @pytest.mark.parametrize("name", [name for name in vars(Hooks) if name.startswith("hubbub_")])
