@@ -522,7 +522,7 @@ class WebSocketTransport(Transport):
         self._count_in(len(part))
         return part
 
-    def flush(self) -> None:
+    def flush(self) -> bool:
         """Send what has been written as one message."""
         below = self._websocket.transport
         if self._pieces:
@@ -538,6 +538,7 @@ class WebSocketTransport(Transport):
         self.buffered = below.buffered
         if below.abort_reason is not None:
             self.abort(below.abort_reason)
+        return True  # below, or one of the two may have ended
 
     async def drain(self) -> None:
         """Wait until little is left to be sent below. See `Transport.drain`."""

@@ -329,8 +329,9 @@ async def test_a_task_that_a_flush_makes_ready_runs_at_once(flusher: Flusher) ->
     flushed = trio.Event()
 
     class Telling:
-        def flush(self) -> None:
+        def flush(self) -> bool:
             flushed.set()
+            return True
 
         def abort(self, reason: str) -> None:
             raise AssertionError(reason)
@@ -344,8 +345,9 @@ async def test_what_a_flush_writes_goes_out_in_the_same_turn(flusher: Flusher) -
     transport, theirs = tcp_pair(flusher)
 
     class Above:
-        def flush(self) -> None:
+        def flush(self) -> bool:
             transport.write(b"framed")
+            return False
 
         def abort(self, reason: str) -> None:
             raise AssertionError(reason)
@@ -361,7 +363,7 @@ async def test_one_broken_transport_does_not_stop_the_flusher(flusher: Flusher) 
     class Broken:
         reason = ""
 
-        def flush(self) -> None:
+        def flush(self) -> bool:
             raise ZeroDivisionError
 
         def abort(self, reason: str) -> None:

@@ -11,8 +11,8 @@ __all__ = ["Flushable", "Flusher"]
 class Flushable(Protocol):
     """Something with an outgoing buffer that a `Flusher` can empty."""
 
-    def flush(self) -> None:
-        """Send what can be sent without waiting."""
+    def flush(self) -> bool:
+        """Send what can be sent without waiting. Returns whether that may have woken a task."""
 
     def abort(self, reason: str) -> None:
         """Close at once; what is buffered is lost."""
@@ -35,7 +35,6 @@ class Flusher(trio.abc.Instrument):
         self._marked: list[Flushable] = []
         self._nursery: trio.Nursery | None = None
         self._token: trio.lowlevel.TrioToken | None = None
-        self._scheduled = False
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Flush until cancelled. Runs the tasks of `spawn` as well, and cancels them at the end."""
@@ -66,21 +65,20 @@ class Flusher(trio.abc.Instrument):
         """The turn is over: flush. Called by Trio."""
         if not self._marked:
             return
-        self._scheduled = False
+        woken = False
         while self._marked:
             marked, self._marked = self._marked, []
             for transport in marked:
                 try:
-                    transport.flush()
+                    if transport.flush():
+                        woken = True
                 except Exception as error:  # one transport's fault must not stop the rest
                     transport.abort(f"flush failed: {error!r}")
-        if self._scheduled and timeout > 0 and self._token is not None:
+                    woken = True
+        if woken and timeout > 0 and self._token is not None:
             # Trio has decided to wait, since it knew of no task that is ready. Now there is one.
+            # (`Instrument.task_scheduled` would tell, and cost as much as all else here.)
             self._token.run_sync_soon(_nothing, idempotent=True)
-
-    def task_scheduled(self, task: trio.lowlevel.Task) -> None:
-        """Some task is ready. Called by Trio."""
-        self._scheduled = True
 
 
 def _nothing() -> None:

@@ -146,8 +146,11 @@ class Transport(ABC):
         """
 
     @abstractmethod
-    def flush(self) -> None:
-        """Send what can be sent without waiting. The `Flusher` calls it once a turn."""
+    def flush(self) -> bool:
+        """Send what can be sent without waiting. The `Flusher` calls it once a turn.
+
+        Returns whether that may have woken a task.
+        """
 
     @abstractmethod
     async def aclose(self, *, linger: float = 0.0) -> None:
@@ -303,10 +306,10 @@ class TcpTransport(Transport):
             return data
         raise self._closed_error()
 
-    def flush(self) -> None:
+    def flush(self) -> bool:
         """Make one non-blocking send; leave the rest, if any, to a task that waits."""
         if self._rest is not None or not self._pieces:
-            return
+            return False
         data = self._take_output()
         try:
             sent = self._send(data)
@@ -315,7 +318,7 @@ class TcpTransport(Transport):
         except OSError:
             # What has arrived from the peer can still be read: only the output is lost.
             self._discard_output()
-            return
+            return True
         self.bytes_out += sent
         self.stats.bytes_out += sent
         self.buffered -= sent
@@ -323,8 +326,11 @@ class TcpTransport(Transport):
             self._rest = memoryview(data)[sent:]
             if not self.flusher.spawn(self._send_rest):
                 self.abort("flusher stopped")
-        elif self._progress is not None:
+            return True
+        if self._progress is not None:
             self._made_progress()
+            return True
+        return False
 
     async def aclose(self, *, linger: float = 0.0) -> None:
         """Flush, then close. See `Transport.aclose`; when cancelled, close at once."""
@@ -436,10 +442,11 @@ class StreamTransport(Transport):
         self._count_in(len(data))
         return data
 
-    def flush(self) -> None:
+    def flush(self) -> bool:
         """Start the sending task, unless it runs."""
         if self._pieces:
             self._start_sending(self)
+        return True
 
     def _start_sending(self, transport: Flushable) -> None:
         """Let a task send in the next turn of the loop: all that was written in this one."""
