@@ -9,7 +9,6 @@ Source: RFC 6455; compression RFC 7692.
 
 import base64
 import io
-import struct
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
@@ -32,6 +31,16 @@ from hubbub.http import HttpError, Request, Response, Upgrade
 from hubbub.net.errors import sole_error
 from hubbub.net.shutdown import Shutdown
 from hubbub.net.transport import RECEIVE_SIZE, Transport, TransportClosed
+from hubbub.net.websocket_frames import (
+    BINARY,
+    CONTINUATION,
+    FIN,
+    TEXT,
+    Head,
+    encode_frame,
+    read_head,
+    unmask,
+)
 
 __all__ = [
     "Framed",
@@ -46,6 +55,7 @@ NORMAL = 1000
 GOING_AWAY = 1001
 PROTOCOL_ERROR = 1002
 UNSUPPORTED_DATA = 1003
+INVALID_DATA = 1007
 ABNORMAL = 1006
 TOO_BIG = 1009
 INTERNAL_ERROR = 1011
@@ -148,7 +158,7 @@ class Framed:
 
     def __init__(self, messages: Sequence[str | bytes]) -> None:
         self.messages = messages
-        self.data = b"".join(map(_frame, messages))
+        self.data = b"".join(map(encode_frame, messages))
         """All of them as frames, without compression."""
 
 
@@ -184,6 +194,12 @@ class WebSocket:
         self._message_bytes = 0
         self._frame_bytes = 0
         self._unparsed = memoryview(b"")
+        self._tail = b""
+        """The beginning of a frame whose rest has not come, left out of `_unparsed`."""
+        self._owed = 0
+        """Bytes that wsproto still has to be given of the frame it is reading."""
+        self._fragmented = False
+        """Whether wsproto is reading a message of several frames."""
         self._reading: trio.CancelScope | None = None
         self._linger = 0.0
         self._compresses = compresses
@@ -228,7 +244,7 @@ class WebSocket:
             event = TextMessage(data) if isinstance(data, str) else BytesMessage(data)
             self.transport.write(self._connection.send(event))
         elif self._may_send:
-            self.transport.write(_frame(data))
+            self.transport.write(encode_frame(data))
 
     def send_framed(self, framed: Framed) -> None:
         """Send messages that many are sent; else as `send`."""
@@ -313,7 +329,8 @@ class WebSocket:
             return
         self._pong_deadline = None  # any byte shows that the peer lives
         if data:
-            self._unparsed = memoryview(data)
+            self._unparsed = memoryview(self._tail + data if self._tail else data)
+            self._tail = b""
         else:
             self._end(ABNORMAL, "closed without a closing handshake")
 
@@ -378,11 +395,68 @@ class WebSocket:
                         return None
                 if not self._unparsed:
                     return None
-                self._connection.receive_data(bytes(self._unparsed[:slice_size]))
-                self._unparsed = self._unparsed[slice_size:]
+                if self._owed or self._compresses or not self._is_open:
+                    self._feed(slice_size)
+                elif (message := self._next_frame()) is not None:
+                    return message
         except (LocalProtocolError, RemoteProtocolError) as error:
             self._fail(PROTOCOL_ERROR, str(error))
         return None
+
+    @property
+    def _is_open(self) -> bool:
+        return self._connection.state is ConnectionState.OPEN
+
+    def _next_frame(self) -> str | bytes | None:
+        """Read the frame that comes next, if it is a whole message; else leave it to wsproto.
+
+        One that has not come as a whole is left for later, if it is not too long.
+        """
+        data = self._unparsed
+        head = read_head(data)
+        if head is None:
+            self._postpone()
+            return None
+        total = head.size + head.length
+        if not head.plain or self._fragmented or total > RECEIVE_SIZE:
+            self._owed = total
+            self._note_fragments(head)
+            self._feed(RECEIVE_SIZE)
+            return None
+        if head.length > self.settings.max_message_bytes:
+            self._fail(TOO_BIG, "message too big")
+            return None
+        if head.length > self.settings.max_frame_bytes:
+            self._fail(TOO_BIG, "frame too big")
+            return None
+        if total > len(data):
+            self._postpone()
+            return None
+        payload = unmask(bytes(data[head.size : total]), bytes(data[head.size - 4 : head.size]))
+        self._unparsed = data[total:]
+        if head.first != FIN | TEXT:
+            return payload
+        try:
+            return payload.decode()
+        except UnicodeDecodeError as error:
+            self._fail(INVALID_DATA, str(error))
+            return None
+
+    def _postpone(self) -> None:
+        self._tail = bytes(self._unparsed)
+        self._unparsed = memoryview(b"")
+
+    def _note_fragments(self, head: Head) -> None:
+        if head.first & 0x0F in {CONTINUATION, TEXT, BINARY}:  # not of pings, pongs and closes
+            self._fragmented = not head.first & FIN
+
+    def _feed(self, most: int) -> None:
+        """Give wsproto what has come of the frame that it is reading, or of all of them."""
+        size = min(most, self._owed or most)
+        part = bytes(self._unparsed[:size])
+        self._unparsed = self._unparsed[size:]
+        self._owed = max(0, self._owed - len(part))
+        self._connection.receive_data(part)
 
     def _take(self, event: TextMessage | BytesMessage) -> str | bytes | None:
         """Take a part of a message; return the message if it is the last."""
@@ -447,6 +521,7 @@ class WebSocket:
         self._note_close(code, reason)
         self._partial = None
         self._unparsed = memoryview(b"")
+        self._tail = b""
         self._ended.set()
 
     def _note_close(self, code: int, reason: str) -> None:
@@ -616,17 +691,6 @@ def _handshake(
         )
     )
     return subprotocol, [deflate] if deflate.enabled() else [], answer
-
-
-def _frame(data: str | bytes) -> bytes:
-    """Encode a message of the server as one frame (RFC 6455, 5.2)."""
-    opcode, payload = (0x81, data.encode()) if isinstance(data, str) else (0x82, data)
-    size = len(payload)
-    if size < 126:
-        return bytes((opcode, size)) + payload
-    if size < 1 << 16:
-        return struct.pack("!BBH", opcode, 126, size) + payload
-    return struct.pack("!BBQ", opcode, 127, size) + payload
 
 
 def _check_key(keys: Sequence[str]) -> None:
