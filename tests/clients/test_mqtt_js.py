@@ -1,5 +1,6 @@
 """MQTT.js by its address alone: MQTT 3.1.1 and 5.0, over TCP and WebSocket."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,3 +74,16 @@ def test_fields_of_version_5(javascript: JavaScript, hub: HubProcess, name: str)
         "takenOver": 0x8E,  # session taken over
         "maximum": True,
     }
+
+
+def test_enhanced_authentication(javascript: JavaScript, tmp_path: Path, name: str) -> None:
+    config = """
+    admin.enabled = false
+    plugins.enable = ["mqtt"]
+    auth.anonymous = "never"
+    mqtt.listener.bind = ["127.0.0.1:0"]
+    users = [{ name = "device", password = "secret" }]
+    """
+    with HubProcess(tmp_path, config) as hub:
+        told = javascript.run("mqtt", url=hub.url("MQTT"), version=5, story="scram", name=name)
+    assert told == {"verified": [True, "let in"], "refused": 0x87}

@@ -1,18 +1,21 @@
 // MQTT.js, as a client of MQTT 3.1.1 (version 4) and of MQTT 5.0.
+import { createHash, createHmac, pbkdf2Sync, randomBytes } from "node:crypto";
+
 import mqtt from "mqtt";
 
 import { Inbox, tell, within } from "./harness.mjs";
 
-const stories = { delivery, retained, will, shared, session, fields };
+const stories = { delivery, retained, will, shared, session, fields, scram };
 
 await tell(({ url, version, story, name }) => {
-  const connect = async (options = {}) => {
+  const connect = async ({ handleAuth, ...options } = {}) => {
     const client = mqtt.connect(url, {
       protocolVersion: version,
       reconnectPeriod: 0,
       connectTimeout: 10_000,
       ...options,
     });
+    if (handleAuth) client.handleAuth = handleAuth;
     const inbox = new Inbox();
     client.on("message", (topic, payload, packet) => inbox.push({ topic, payload, packet }));
     const failed = new Promise((_, reject) => client.once("error", reject));
@@ -203,4 +206,39 @@ async function fields(connect, name) {
     takenOver: disconnect.reasonCode,
     maximum: connack.properties.topicAliasMaximum > 0,
   };
+}
+
+/** Enhanced authentication by SCRAM-SHA-256 (RFC 5802), with the right password and a wrong one. */
+async function scram(connect, name) {
+  const authenticationMethod = "SCRAM-SHA-256";
+  const hmac = (key, text) => createHmac("sha256", key).update(text).digest();
+  const attempt = async (password) => {
+    const bare = `n=device,r=${randomBytes(18).toString("base64")}`;
+    let signature;
+    const handleAuth = (packet, done) => {
+      const challenge = packet.properties.authenticationData.toString();
+      const field = Object.fromEntries(challenge.split(",").map((each) => [each[0], each.slice(2)]));
+      const salt = Buffer.from(field.s, "base64");
+      const salted = pbkdf2Sync(password, salt, Number(field.i), 32, "sha256");
+      const clientKey = hmac(salted, "Client Key");
+      const message = `${bare},${challenge},c=biws,r=${field.r}`;
+      const mask = hmac(createHash("sha256").update(clientKey).digest(), message);
+      const proof = Buffer.from(clientKey.map((byte, index) => byte ^ mask[index]));
+      signature = hmac(hmac(salted, "Server Key"), message).toString("base64");
+      const final = `c=biws,r=${field.r},p=${proof.toString("base64")}`;
+      const properties = { authenticationMethod, authenticationData: Buffer.from(final) };
+      done(null, { cmd: "auth", reasonCode: 0x18, properties });
+    };
+    const authenticationData = Buffer.from(`n,,${bare}`);
+    const properties = { authenticationMethod, authenticationData };
+    const { client, inbox, connack } = await connect({ handleAuth, properties });
+    await client.subscribeAsync(name);
+    await client.publishAsync(name, "let in");
+    const { payload } = await inbox.next();
+    await client.endAsync();
+    const told = connack.properties.authenticationData.toString();
+    return [told === `v=${signature}`, payload.toString()];
+  };
+  const refused = await attempt("guess").catch((error) => error.code);
+  return { verified: await attempt("secret"), refused };
 }
