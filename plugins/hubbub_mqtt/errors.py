@@ -270,6 +270,12 @@ class Rule(Enum):
         "[MQTT-3.2.2-13]",
         "",
     )
+    PACKET_ID_NOT_FREE = (
+        _PROTOCOL,
+        "a PUBLISH after the PUBREL of its packet identifier and before the PUBCOMP",
+        "[MQTT-4.3.3-6]",
+        "[MQTT-4.3.3-1]",
+    )
     ACK_OF_OTHER_QOS = (
         _PROTOCOL,
         "an acknowledgement of another QoS than the message had",

@@ -217,8 +217,13 @@ class Inbound:
         self._qos1[packet_id] = self._qos1.get(packet_id, 0) + 1
 
     def publish_qos2(self, packet_id: int) -> InboundQos2 | None:
-        """Note a QoS 2 PUBLISH; a state if it is a duplicate [MQTT-4.3.3-10], None if new."""
+        """Note a QoS 2 PUBLISH; a state if it is a duplicate [MQTT-4.3.3-10], None if new.
+
+        Between PUBREL and PUBCOMP it can be neither: that is an error.
+        """
         state = self._qos2.get(packet_id)
+        if state is InboundQos2.RELEASED:
+            raise MqttError(Rule.PACKET_ID_NOT_FREE, f"packet identifier {packet_id}")
         if state is None:
             self._qos2[packet_id] = InboundQos2.PUBLISHED
         return state

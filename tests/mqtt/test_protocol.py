@@ -337,6 +337,24 @@ def test_packets_out_of_place(packet: Packet, rule: Rule) -> None:
     assert reply.properties.reason_string == str(failed.error)
 
 
+@pytest.mark.parametrize("answered", [False, True], ids=["before PUBREC", "after PUBREC"])
+def test_a_message_between_pubrel_and_pubcomp(answered: bool) -> None:
+    message = p.Publish("a", qos=2, packet_id=5)
+    connection = connected()
+    assert send(connection, message) == [message]
+    if answered:
+        connection.pubrec(5)
+    *before, failed = send(connection, p.Pubrel(5), message, p.Pingreq())
+    assert before == [Released(5)]
+    assert failure([failed]).error.rule is Rule.PACKET_ID_NOT_FREE
+    connection.pubcomp(5)
+    again = connected()
+    send(again, message, p.Pubrel(5))
+    again.pubrec(5)
+    again.pubcomp(5)
+    assert send(again, message) == [message]  # a new one [MQTT-4.3.3-12]
+
+
 @pytest.mark.parametrize(
     "vector", [v for v in BAD if v.data[0] != 0x10], ids=lambda vector: vector.name
 )

@@ -403,6 +403,27 @@ def test_topic_aliases_both_ways_live_as_long_as_the_connection(client: Connect)
     assert answer.reason == 0x82
 
 
+@VERSIONS
+def test_a_packet_identifier_used_too_early_ends_the_connection(
+    client: Connect, version: Version
+) -> None:
+    watcher, raw = client(version), client(version)
+    topic = f"early/{int(version)}"
+    watcher.connect("early-w")
+    watcher.subscribe(topic)
+    raw.connect("early")
+    message = p.Publish(topic, b"once", 2, packet_id=5)
+    raw.send(message, p.Pubrel(5), message, p.Publish(topic, b"never", 0))
+    before = raw.closed()
+    if version is V5:
+        end = before.pop()
+        assert isinstance(end, p.Disconnect)
+        assert end.reason == 0x82
+    assert before in ([], [p.Pubrec(5)], [p.Pubrec(5), p.Pubcomp(5)])
+    assert watcher.receive().payload == b"once"
+    watcher.quiet()
+
+
 def test_response_information(serve: Serve) -> None:
     hub = serve(mqtt={"response_information": "answers/{client}"})
     for asks, told in ((1, "answers/dev"), (0, None), (None, None)):
