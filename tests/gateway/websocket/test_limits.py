@@ -36,8 +36,8 @@ def client_of(hub: ServedHub, **hello: Any) -> Iterator[Client]:
         client.close()
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT
+def wait_until(condition: Callable[[], bool], timeout: float = TIMEOUT) -> None:
+    deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.005)
@@ -214,18 +214,22 @@ def test_a_hub_that_stops_says_so(name: str) -> None:
 def test_a_thousand_idle_clients_cost_little_and_leave_nothing(name: str) -> None:
     count = 1_000
     with serving(hello_timeout=60) as hub, client_of(hub) as witness:
+
+        def clients() -> int:
+            return hub.hub.meters.protocol("websocket").clients
+
         settled = hub.call(lambda: len(list(hub.hub.engine.queues("default"))))
         address = hub.address("WebSocket")
         greeted, silent = connections(address, count, HELLO), connections(address, 50, b"")
         try:
-            wait_until(lambda: hub.hub.meters.protocol("websocket").clients == count + 1)
+            wait_until(lambda: clients() == count + 1, 60)
             witness.done("subscribe", pattern=name)
             witness.done("publish", to=name, message={"body": "served meanwhile"})
             assert witness.message()["body"] == "served meanwhile"
         finally:
             for each in (*greeted, *silent):
                 each.close()
-        wait_until(lambda: hub.hub.meters.protocol("websocket").clients == 1)
+        wait_until(lambda: clients() == 1, 60)
         assert hub.call(lambda: len(list(hub.hub.engine.queues("default")))) == settled
 
 
