@@ -403,26 +403,39 @@ class Channel(ChannelState):
             self._say(m.QueuePurgeOk(count))
 
     async def _queue_delete(self, method: m.QueueDelete) -> None:
+        connection = self.connection
+        # Who deletes what it consumes itself expects the answer first, and then the cancellation.
+        postponed: list[bytes] = []
+        connection.postponed = postponed
+        try:
+            count = await self._delete_queue(method)
+            if not method.no_wait:
+                self._say(m.QueueDeleteOk(count))
+        finally:
+            connection.postponed = None
+            for frame in postponed:
+                connection.write(frame)
+
+    async def _delete_queue(self, method: m.QueueDelete) -> int:
+        """Delete a queue; return how many messages waited there."""
         name = self._name(method.queue)
         found = self._find(name)
         connection = self.connection
-        count = 0
         if isinstance(found, StreamInfo):
             await (await connection.bus.delete_stream(name)).wait()
             connection.host.keep_stream(name, None)
-        elif found is not None:
-            counts = found.counts()
-            where = f"queue '{name}' in vhost '{self._vhost}'"
-            if method.if_unused and counts.consumers:
-                raise AmqpError(Reply.PRECONDITION_FAILED, f"{where} in use")
-            if method.if_empty and counts.visible:
-                raise AmqpError(Reply.PRECONDITION_FAILED, f"{where} not empty")
-            count = counts.visible
-            commit = await connection.bus.delete_queue(name)
-            connection.exclusive.discard(name)
-            await commit.wait()
-        if not method.no_wait:
-            self._say(m.QueueDeleteOk(count))
+        if not isinstance(found, QueueInfo):
+            return 0
+        counts = found.counts()
+        where = f"queue '{name}' in vhost '{self._vhost}'"
+        if method.if_unused and counts.consumers:
+            raise AmqpError(Reply.PRECONDITION_FAILED, f"{where} in use")
+        if method.if_empty and counts.visible:
+            raise AmqpError(Reply.PRECONDITION_FAILED, f"{where} not empty")
+        commit = await connection.bus.delete_queue(name)
+        connection.exclusive.discard(name)
+        await commit.wait()
+        return counts.visible
 
     # consuming
 

@@ -80,6 +80,8 @@ class Connection:
         self.channels: dict[int, Channel] = {}
         self.exclusive: set[str] = set()
         self.consumer_count = 0
+        self.postponed: list[bytes] | None = None
+        """Frames to be sent behind the next answer, while there is one to wait for."""
         self.publishes = False
         """Whether it has published: back-pressure is for those who do."""
         self.publisher = Publisher(self)

@@ -115,7 +115,11 @@ class Consumer:
         connection = channel.connection
         connection.consumer_count -= 1
         if connection.machine.has_capability("consumer_cancel_notify"):
-            connection.write(encode_method_frame(channel.number, BasicCancel(self.tag, True)))
+            cancel = encode_method_frame(channel.number, BasicCancel(self.tag, True))
+            if connection.postponed is None:
+                connection.write(cancel)
+            else:
+                connection.postponed.append(cancel)
 
 
 class QueueConsumer(Consumer):

@@ -13,6 +13,7 @@ import pika  # type: ignore[import-untyped]
 import pika.exceptions  # type: ignore[import-untyped]
 import pytest
 
+import amqp  # type: ignore[import-untyped]
 from hubbub import Message, Principal, Session
 from hubbub.testing.hub import ServedHub
 
@@ -355,6 +356,20 @@ def test_a_deleted_queue_cancels_its_consumers(channel: Any, open_channel: Any, 
     while not cancelled and time.monotonic() < deadline:
         channel.connection.process_data_events(0.01)
     assert cancelled == [collector.tag]
+
+
+def test_the_answer_to_a_deletion_comes_before_the_cancellation(
+    parameters: pika.ConnectionParameters, name: str
+) -> None:
+    client = amqp.Connection(f"{parameters.host}:{parameters.port}", on_blocked=None)
+    client.connect()
+    channel = client.channel()
+    channel.queue_declare(name, durable=True, auto_delete=False)
+    channel.basic_consume(name, callback=lambda message: None)
+    channel.queue_delete(name)  # which py-amqp gives up on a cancellation
+    with pytest.raises(amqp.exceptions.ConsumerCancelled):
+        client.drain_events(timeout=10)
+    client.close()
 
 
 def test_exclusive_queues_go_with_their_connection(open_channel: Any) -> None:
