@@ -29,7 +29,7 @@ from .auth import (
     Permission,
     Principal,
 )
-from .bus import Batch, FilterSpec, Publication, Subscription
+from .bus import Batch, FilterSpec, Publication, Scope, Subscription
 from .clock import Clock, SystemClock
 from .config import Config, Duration, Section, Size, load_config
 from .engine.contract import (
@@ -203,6 +203,7 @@ __all__ = [
     "Reshard",
     "Response",
     "Scene",
+    "Scope",
     "Section",
     "Send",
     "SendFactory",

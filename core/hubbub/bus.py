@@ -5,6 +5,7 @@ A plugin reaches it through a `hubbub.session.Session` only.
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
@@ -146,6 +147,18 @@ class _Realm:
         self.by_id: dict[str, Subscription] = {}
         self.by_target: dict[str, dict[str, Subscription]] = {}
         self.watchers: list[Callable[[Subscription], None]] = []
+        self.scopes: dict[str, Scope] = {}
+
+
+class Scope(Enum):
+    """How the bindings of a scope match: what a subscriber's key means there."""
+
+    TOPIC = "topic"
+    """A pattern of words."""
+    DIRECT = "direct"
+    """A key as it is."""
+    ALL = "all"
+    """Nothing: all that is published there is for everybody."""
 
 
 class Bus:
@@ -480,6 +493,10 @@ class Bus:
             realm, record.pattern, deliver, id=id_, scope=record.scope, target=record.target,
             filter=record.filter, accepts=accepts, durable=durable, is_url=record.is_url,
         )  # fmt: skip
+
+    def scopes(self, realm: str) -> dict[str, Scope]:
+        """Return the scopes of a realm that are declared, to be read and changed."""
+        return self._realm(realm).scopes
 
     def compile(self, spec: FilterSpec | None) -> Accepts | None:
         """Return the predicate of a filter.

@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from .address import AddressError, queue_address, spell_queue, stream_address
 from .auth import EVERYTHING, Principal
-from .bus import Accepts, Batch, Bus, FilterSpec, Publication, Subscription, new_record
+from .bus import Accepts, Batch, Bus, FilterSpec, Publication, Scope, Subscription, new_record
 from .engine.contract import (
     DONE,
     Appended,
@@ -412,6 +412,28 @@ class Session:
         Returns what to call to hear no more.
         """
         return self._bus.watch(self.realm, ended)
+
+    def declare_scope(self, name: str, kind: Scope) -> None:
+        """Let everybody know a scope that publishers may use, such as an exchange of AMQP."""
+        self._bus.scopes(self.realm)[name] = kind
+
+    def drop_scope(self, name: str) -> None:
+        """Let everybody know that a scope is no more."""
+        self._bus.scopes(self.realm).pop(name, None)
+
+    def scope(self, name: str) -> Scope:
+        """Return how the bindings of a scope match.
+
+        Where nobody has declared any, as without a protocol that has scopes, all are topics.
+
+        Raises:
+            NotFoundError: there are scopes, and it is none of them.
+        """
+        scopes = self._bus.scopes(self.realm)
+        found = scopes.get(name)
+        if found is None and scopes:
+            raise NotFoundError("exchange", name)
+        return found or Scope.TOPIC
 
     def retained(self, pattern: str) -> list[Message]:
         """Return the retained messages that a pattern matches."""

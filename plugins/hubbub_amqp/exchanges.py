@@ -20,6 +20,7 @@ from hubbub import (
     FilterSpec,
     Message,
     Publication,
+    Scope,
     Session,
     Subscription,
     escape_level,
@@ -52,6 +53,7 @@ STREAMS: Final = "amqp.stream"
 """Namespaces of what is kept: exchanges, bindings of exchanges to exchanges, declared streams."""
 _ID: Final = "amqp/"
 _TYPES: Final = ("direct", "fanout", "topic", "headers")
+_SCOPES: Final = {"topic": Scope.TOPIC, "direct": Scope.DIRECT}
 DELAYED: Final = "x-delayed-message"
 DELAYED_QUEUE: Final = "$amqp.delayed"
 """Where messages wait for the end of their `x-delay`."""
@@ -170,9 +172,14 @@ class VirtualHost:
             ("amq.match", "headers"),
             ("amq.topic", "topic"),
         ):
-            self.exchanges[exchange] = Exchange(ExchangeRecord(exchange, kind))
-        trace = ExchangeRecord("amq.rabbitmq.trace", "topic", internal=True)
-        self.exchanges[trace.name] = Exchange(trace)
+            self._add(Exchange(ExchangeRecord(exchange, kind)))
+        self._add(Exchange(ExchangeRecord("amq.rabbitmq.trace", "topic", internal=True)))
+
+    def _add(self, exchange: Exchange) -> None:
+        """Let clients of all protocols use an exchange."""
+        self.exchanges[exchange.name] = exchange
+        if exchange.name != DEFAULT_EXCHANGE:
+            self.bus.declare_scope(exchange.name, _SCOPES.get(exchange.routing, Scope.ALL))
 
     # loading
 
@@ -188,7 +195,7 @@ class VirtualHost:
     def restore_exchange(self, value: bytes) -> None:
         """Take back an exchange that was kept."""
         record = msgspec.msgpack.decode(value, type=ExchangeRecord)
-        self.exchanges[record.name] = Exchange(record)
+        self._add(Exchange(record))
 
     def restore_binding(self, id_: str) -> None:
         """Take back a binding of exchange to exchange that was kept."""
@@ -229,7 +236,7 @@ class VirtualHost:
             )
         if record.durable:
             self.bus.put_document(EXCHANGES, record.name, msgspec.msgpack.encode(record))
-        self.exchanges[record.name] = exchange
+        self._add(exchange)
         self._routes.clear()
 
     def _check_equivalent(self, found: Exchange, wanted: ExchangeRecord) -> None:
@@ -258,6 +265,7 @@ class VirtualHost:
             for binding in tuple(other.bindings):
                 if (binding.kind, binding.destination) == ("exchange", exchange.name):
                     self.unbind(binding)
+        self.bus.drop_scope(exchange.name)
         if self.exchanges.pop(exchange.name, None) is not None and exchange.record.durable:
             self.bus.drop_document(EXCHANGES, exchange.name)
         self._routes.clear()

@@ -140,11 +140,13 @@ class Broker:
             with suppress(ExistsError):  # somebody was faster
                 await bus.create_queue(name, settings or QueueSettings())
 
-    async def ensure_stream(self, bus: Session, name: str) -> None:
+    async def ensure_stream(
+        self, bus: Session, name: str, settings: StreamSettings | None = None
+    ) -> None:
         """Create a stream with one shard; the rest is as for `ensure_queue`."""
         if self.settings.create_streams and bus.find_stream(name) is None:
             with suppress(ExistsError):
-                await bus.create_stream(name, StreamSettings())
+                await bus.create_stream(name, settings or StreamSettings())
 
 
 def _is_address(host: str) -> bool:

@@ -29,13 +29,13 @@ from hubbub import (
 )
 
 from . import events as ev
-from .destinations import Place, parse_destination
+from .destinations import Destination, Place, parse_destination
 from .encode import HEART_BEAT
 from .errors import StompError
 from .frames import Frame, Head
 from .mapping import PROTOCOLS, Outgoing
 from .protocol import ServerConnection, State
-from .queueing import queue_settings
+from .queueing import queue_settings, stream_settings, wants_stream
 from .subscriptions import HIGH_WATER, Subscriptions
 
 if TYPE_CHECKING:
@@ -290,6 +290,9 @@ class Connection:
                 await self._subscriptions.remove(event.subscription, event.headers)
             case ev.Commit():
                 await self._commit(event)
+                sent = [step.receipt for step in event.steps if isinstance(step, Frame)]
+                if receipts := [each for each in sent if each]:
+                    self._confirm(receipts, self._bus.commit())
             case ev.Disconnect():
                 self._reason = "disconnected"
         if event.receipt:
@@ -358,6 +361,10 @@ class Connection:
         """Work out what the headers of a SEND frame say, once for all with the same bytes."""
         headers = head.headers
         destination = parse_destination(headers["destination"])
+        if destination.place is Place.QUEUE and (
+            wants_stream(headers) or self._subscriptions.is_stream(destination.name)
+        ):
+            destination = Destination(destination.text, Place.STREAM, destination.name)
         if destination.place is Place.TEMP_QUEUE:
             raise StompError(
                 "Invalid destination",
@@ -372,6 +379,7 @@ class Connection:
             outgoing.queue = destination.name
         elif destination.place is Place.STREAM:
             outgoing.stream = destination.name
+        outgoing.scope = destination.scope
         head.note = outgoing
         return outgoing
 
@@ -383,7 +391,9 @@ class Connection:
             if bus.find_queue(outgoing.queue) is None:
                 await broker.ensure_queue(bus, outgoing.queue, queue_settings(head.headers))
         elif outgoing.stream is not None:
-            await broker.ensure_stream(bus, outgoing.stream)
+            await broker.ensure_stream(bus, outgoing.stream, stream_settings(head.headers))
+        elif outgoing.scope is not None:
+            bus.scope(outgoing.scope)  # which must be there
 
     # receipts
 

@@ -34,8 +34,8 @@ class Decoder:
     read what follows. Set `version` and call `decode(b"")` to go on. No more than one frame within
     the limits and one piece of `data` is ever held.
 
-    Line ends between frames (heart-beats) are skipped. Lines may end in CR LF in every version, as
-    RabbitMQ has it; 1.2 alone demands it.
+    Line ends between frames (heart-beats) are skipped. So are NULs, and lines may end in CR LF in
+    every version, as RabbitMQ has it; 1.2 alone demands the latter.
 
     Once `error` is set, the connection is over: what came before the offending frame has been
     handed out, and further bytes are ignored.
@@ -255,7 +255,7 @@ def _skip_line_ends(data: bytes, position: int) -> int:
             if data[position + 1] != 10:
                 raise malformed("A carriage return without a line feed between frames")
             position += 2
-        elif byte == 10:
+        elif byte in {10, 0}:
             position += 1
         else:
             break

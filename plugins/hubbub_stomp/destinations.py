@@ -11,8 +11,7 @@
 ======================  ===========================================================
 
 ActiveMQ's spelling without the first slash means the same. `%2F` stands for a slash inside a name,
-as in RabbitMQ; text that looks like that is spelled `%252F`. A slash as it is, which RabbitMQ
-refuses in names, is taken for one, as in ActiveMQ.
+as in RabbitMQ; text that looks like that is spelled `%252F`.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from hubbub import (
     Address,
     AddressError,
     Kind,
+    Scope,
     escape_level,
     from_dotted,
     parse_address,
@@ -98,15 +98,20 @@ class Destination(msgspec.Struct, frozen=True):
             case _:
                 return str(queue_address(self.name))
 
-    def pattern(self) -> str:
-        """Return the pattern of topics to subscribe to; only for TOPIC and EXCHANGE."""
+    def pattern(self, kind: Scope = Scope.TOPIC) -> str:
+        """Return the pattern of topics to subscribe to; only for TOPIC and EXCHANGE.
+
+        `kind` says how the bindings of the exchange match.
+        """
         if self.place is Place.TOPIC:
             return pattern_from_dotted(self.key or "", rooted=True)
         if self.name == ROOT_EXCHANGE:
             return "#" if self.key is None else pattern_from_dotted(self.key, rooted=True)
         exchange = escape_level(self.name, rooted=True)
-        if self.key is None:
+        if self.key is None or kind is Scope.ALL:
             return f"{exchange}/#"
+        if kind is Scope.DIRECT:
+            return f"{exchange}/{from_dotted(self.key)}"
         return f"{exchange}/{pattern_from_dotted(self.key)}"
 
     @property
@@ -124,30 +129,28 @@ def parse_destination(text: str) -> Destination:
     if not text:
         raise StompError("Invalid destination", "Destination cannot be blank\n")
     kind, slash, rest = text.removeprefix("/").partition("/")
+    rest = slash + rest
     if not slash and not text.startswith("/"):
-        return Destination(text, Place.QUEUE, check_queue(_name(text, text, "queue")))
+        return Destination(text, Place.QUEUE, check_queue(_unescape(text)))
     match kind:
         case "queue":
-            return Destination(text, Place.QUEUE, check_queue(_name(text, rest, kind)))
+            return Destination(text, Place.QUEUE, check_queue(_name(rest, kind)))
         case "topic":
-            return Destination(text, Place.TOPIC, "", _name(text, rest, kind))
+            return Destination(text, Place.TOPIC, "", _name(rest, kind))
         case "exchange":
-            name, slash, key = rest.partition("/")
-            return Destination(
-                text, Place.EXCHANGE, _name(text, name, kind), _unescape(key) if slash else None
-            )
-        case "amq" if rest.startswith("queue/"):
-            name = check_queue(_name(text, rest[6:], "queue"))
+            name, key = _name_and_key(rest, kind)
+            return Destination(text, Place.EXCHANGE, name, key)
+        case "amq" if rest.startswith("/queue"):
+            name = check_queue(_name(rest.removeprefix("/queue"), "amq/queue"))
             return Destination(text, Place.EXISTING_QUEUE, name)
         case "temp-queue":
-            return Destination(text, Place.TEMP_QUEUE, _name(text, rest, kind))
+            return Destination(text, Place.TEMP_QUEUE, _name(rest, kind))
         case "reply-queue":
-            return Destination(text, Place.REPLY_QUEUE, _check_reply(_name(text, rest, kind)))
+            name = _check_reply(_unescape(rest[1:]) or _name(rest, kind))
+            return Destination(text, Place.REPLY_QUEUE, name)
         case "stream":
-            name, slash, key = rest.partition("/")
-            return Destination(
-                text, Place.STREAM, _name(text, name, kind), _unescape(key) if slash else None
-            )
+            name, key = _name_and_key(rest, kind)
+            return Destination(text, Place.STREAM, name, key)
     raise StompError(
         "Unknown destination",
         f"'{text}' is not a valid destination.\nValid destination types are: {VALID}.\n",
@@ -176,11 +179,20 @@ def _check_reply(name: str) -> str:
     return check_queue(name)
 
 
-def _name(text: str, escaped: str, kind: str) -> str:
-    name = _unescape(escaped)
-    if not name:
-        raise StompError("Invalid destination", f"'{text}' is not a valid {kind} destination\n")
-    return name
+def _name(rest: str, kind: str) -> str:
+    """Return the one name that stands behind the kind of a destination."""
+    name, slash, more = rest[1:].partition("/")
+    if not name or slash or more:
+        raise StompError("Invalid destination", f"'{rest}' is not a valid {kind} destination\n")
+    return _unescape(name)
+
+
+def _name_and_key(rest: str, kind: str) -> tuple[str, str | None]:
+    """Return the name behind the kind of a destination, and the key behind that, if any."""
+    name, slash, key = rest[1:].partition("/")
+    if not name or "/" in key:
+        raise StompError("Invalid destination", f"'{rest}' is not a valid {kind} destination\n")
+    return _unescape(name), _unescape(key) if slash else None
 
 
 def spell(address: str, scope: str | None = None) -> str:

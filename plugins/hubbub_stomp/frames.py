@@ -29,7 +29,8 @@ class Head:
 
     * `headers`: unescaped; of repeated ones the first (1.2, "Repeated Header Entries").
     * `length`: the `content-length`, None if there is none.
-    * `plain`: it is a SEND outside of transactions, with a destination: nothing to be checked.
+    * `plain`: it is a SEND outside of transactions, with what it needs and nothing that it must not
+      have: nothing to be checked.
     * `note`: for the server to keep what it has worked out from the headers.
     """
 
@@ -39,7 +40,12 @@ class Head:
         self.command = command
         self.headers = headers
         self.length = length
-        self.plain = command == "SEND" and "destination" in headers and "transaction" not in headers
+        self.plain = (
+            command == "SEND"
+            and "destination" in headers
+            and "transaction" not in headers
+            and "message-id" not in headers
+        )
         self.note: Any = None
 
     def __eq__(self, other: object) -> bool:

@@ -54,7 +54,7 @@ Lossy: TypeAlias = Callable[[str], None]
 class Outgoing:
     """What all SEND frames with the same headers have in common."""
 
-    __slots__ = ("_copy", "_lives", "_prototype", "queue", "stream")
+    __slots__ = ("_copy", "_lives", "_prototype", "queue", "scope", "stream")
 
     def __init__(
         self,
@@ -116,6 +116,8 @@ class Outgoing:
         self.queue: str | None = None
         """The queue that must exist before; None: not that there is one."""
         self.stream: str | None = None
+        self.scope: str | None = None
+        """The exchange that must exist."""
 
     def message(self, body: bytes, now: int) -> Message:
         """Make the message of one frame; `now` in milliseconds since the epoch."""
@@ -143,11 +145,8 @@ def address_of(reply_to: str) -> str:
         return reply_to
 
 
-def message_tail(message: Message, destination: bytes, version: Version, lossy: Lossy) -> bytes:
-    """Encode the part of a MESSAGE frame that all its receivers of one version share.
-
-    `destination` is the encoded header of that name.
-    """
+def message_tail(message: Message, version: Version, lossy: Lossy) -> bytes:
+    """Encode the part of a MESSAGE frame that all its receivers of one version share."""
     wire = message.wire
     if wire is not None and wire.protocol == _WIRE:
         lines = wire.data
@@ -157,7 +156,7 @@ def message_tail(message: Message, destination: bytes, version: Version, lossy: 
         lines = _encode(_headers(message, lossy), version, lossy)
     if message.deaths:
         lines += _encode(_death_headers(message), version, lossy)
-    return encode_message_tail(destination + lines, message.body)
+    return encode_message_tail(lines, message.body)
 
 
 def destination_line(address: str, scope: str | None, version: Version, lossy: Lossy) -> bytes:

@@ -108,7 +108,8 @@ class StompPlugin:
     async def _serve(
         self, hub: Hub, settings: StompSettings, task_status: trio.TaskStatus[list[Endpoint]]
     ) -> None:
-        broker = Broker(hub, settings, f"hubbub/{version('hubbub')}")
+        # Clients of RabbitMQ look for its name; behind it is the comment that STOMP allows.
+        broker = Broker(hub, settings, f"RabbitMQ/3.10.8 hubbub/{version('hubbub')}")
 
         async def serve(transport: Transport) -> None:
             await Connection(broker, transport).serve()

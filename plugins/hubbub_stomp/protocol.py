@@ -11,7 +11,7 @@ from . import events as ev
 from .decode import Decoder, Limits
 from .encode import encode, encode_error, encode_receipt
 from .errors import StompError, malformed, missing, too_large, unknown_delivery
-from .frames import Frame, Version, header_line, negotiate
+from .frames import Frame, Version, escape, header_line, negotiate
 
 
 class State(Enum):
@@ -55,14 +55,17 @@ class Subscription:
     """A subscription of one connection, and what it has delivered that is not acknowledged.
 
     `name` is what tells it apart in RabbitMQ's way: `T_` and its id, or `Q_` and its destination
-    if it has no id. `prefix` starts the identifiers of its messages, `start` its MESSAGE frames.
-    `state` is the server's own.
+    if it has no id. `prefix` starts the identifiers of its messages, as RabbitMQ makes them;
+    `start` is the beginning of its MESSAGE frames, `identifier` that of their `message-id`, and
+    `acknowledger` that of their `ack`. `state` is the server's own.
     """
 
     __slots__ = (
         "ack",
+        "acknowledger",
         "destination",
         "id",
+        "identifier",
         "name",
         "prefix",
         "start",
@@ -71,7 +74,14 @@ class Subscription:
     )
 
     def __init__(
-        self, name: str, destination: str, ack: AckMode, id_line: bytes, prefix: str, id_: str
+        self,
+        name: str,
+        destination: str,
+        ack: AckMode,
+        id_line: bytes,
+        prefix: str,
+        id_: str,
+        version: Version,
     ) -> None:
         self.name = name
         self.destination = destination
@@ -81,7 +91,10 @@ class Subscription:
         #: Tags by the identifier that acknowledges them, oldest first.
         self.unacknowledged: dict[str, object] = {}
         self.prefix = prefix
-        self.start = b"MESSAGE\n%smessage-id:%s" % (id_line, prefix.encode())
+        self.start = b"MESSAGE\n" + id_line
+        written = (escape(prefix, version) or "").encode()
+        self.identifier = b"message-id:" + written
+        self.acknowledger = b"ack:" + written
 
 
 class _Transaction:
@@ -203,6 +216,8 @@ class ServerConnection:
     def _on_send(self, frame: Frame) -> ev.Event | None:
         if "destination" not in frame.headers:
             raise missing("Missing destination", "SEND", "destination")
+        if "message-id" in frame.headers:
+            raise StompError("Invalid header", "'message-id' is not allowed on 'SEND'.\n")
         return self._within(self._transaction(frame), frame, None)
 
     def _within(
@@ -223,7 +238,9 @@ class ServerConnection:
             )
         transaction.size += size
         transaction.steps.append((frame, subscription))
-        return ev.Noted(frame.receipt) if frame.receipt else None
+        if subscription is None or not frame.receipt:
+            return None  # a SEND has its receipt when it is sent: by COMMIT
+        return ev.Noted(frame.receipt)
 
     def _transaction(self, frame: Frame, *, end: bool = False) -> _Transaction:
         name = frame.headers.get("transaction")
@@ -288,9 +305,12 @@ class ServerConnection:
         line = b"" if id_ is None else header_line("subscription", id_, self.version)
         if line is None:
             raise malformed(f"The version {self.version.value} has no way to name '{id_}'")
-        self._prefixes += 1
-        prefix = f"{self.session}-{self._prefixes}-"
-        subscription = Subscription(name, destination, ack, line, prefix, id_ or "")
+        prefix = f"{name}@@{self.session}@@"
+        if prefix in self._by_prefix or not _can_say(prefix, self.version):
+            # Something of an ended subscription of this name is unacknowledged still.
+            self._prefixes += 1
+            prefix = f"{self._prefixes}@@{self.session}@@"
+        subscription = Subscription(name, destination, ack, line, prefix, id_ or "", self.version)
         self._subscriptions[name] = self._by_prefix[prefix] = subscription
         return subscription
 
@@ -323,12 +343,12 @@ class ServerConnection:
         command = frame.command
         if id_ is None:
             raise StompError("Missing header", f'"{command}" must include the "{wanted}" header\n')
-        start, dash, number = id_.rpartition("-")
-        if not (dash and number.isascii() and number.isdecimal()):
+        start, at, number = id_.rpartition("@@")
+        if not (at and number.isascii() and number.isdecimal()):
             raise StompError(
                 "Invalid header", f'"{command}" must include a valid "{wanted}" header\n'
             )
-        subscription = self._by_prefix.get(start + dash)
+        subscription = self._by_prefix.get(start + at)
         if subscription is None:
             raise StompError(
                 "Subscription not found", f'Message with id "{id_}" has no subscription\n'
@@ -344,7 +364,7 @@ class ServerConnection:
         id_ = headers["id" if self.version is Version.V12 else "message-id"]
         waiting = subscription.unacknowledged
         if id_ not in waiting:  # settled since the transaction took it
-            raise unknown_delivery(f"unknown delivery tag {id_.rpartition('-')[2]}")
+            raise unknown_delivery(f"unknown delivery tag {id_.rpartition('@@')[2]}")
         if subscription.ack is AckMode.CLIENT:
             tags = []
             for each in list(waiting):
@@ -402,29 +422,32 @@ class ServerConnection:
         self,
         subscription: Subscription,
         tag: object,
+        destination: bytes,
         *,
         redelivered: bool = False,
         tracked: bool = True,
     ) -> bytes:
         """Make the start of a MESSAGE frame; `encode_message_tail` makes the rest.
 
-        `tag` comes back when the client acknowledges it, unless the mode is auto, or it is not
-        `tracked`: what a browser shows is not the client's to acknowledge.
+        `destination` is the encoded header of that name. `tag` comes back when the client
+        acknowledges it, unless the mode is auto, or it is not `tracked`: what a browser shows is
+        not the client's to acknowledge. The headers are in RabbitMQ's order.
         """
         self._deliveries = number = self._deliveries + 1
         again = b"true" if redelivered else b"false"
+        first = b"%s%s%s%d\nredelivered:%s\n" % (
+            subscription.start,
+            destination,
+            subscription.identifier,
+            number,
+            again,
+        )
         if subscription.ack is AckMode.AUTO or not tracked:
-            return b"%s%d\nredelivered:%s\n" % (subscription.start, number, again)
-        id_ = f"{subscription.prefix}{number}"
-        subscription.unacknowledged[id_] = tag
+            return first
+        subscription.unacknowledged[f"{subscription.prefix}{number}"] = tag
         if self.version is Version.V12:
-            return b"%s%d\nredelivered:%s\nack:%s\n" % (
-                subscription.start,
-                number,
-                again,
-                id_.encode(),
-            )
-        return b"%s%d\nredelivered:%s\n" % (subscription.start, number, again)
+            return b"%s%s%d\n" % (first, subscription.acknowledger, number)
+        return first
 
     def subscribe(self, id_: str) -> Subscription:
         """Add a subscription that the client did not ask for by itself, with `ack:auto`.
@@ -448,6 +471,10 @@ class ServerConnection:
             del self._subscriptions[subscription.name]
         if not subscription.unacknowledged:
             self._by_prefix.pop(subscription.prefix, None)
+
+
+def _can_say(text: str, version: Version) -> bool:
+    return header_line("message-id", text, version) is not None
 
 
 def _heart_beat(text: str) -> tuple[int, int]:

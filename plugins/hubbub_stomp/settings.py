@@ -96,10 +96,10 @@ class StompSettings(Section):
         default=10_000, ge=1, description="Messages that one look into a queue shows."
     )
     slow_subscriber_bytes: Size = Field(
-        default=4 * 1024 * 1024,
+        default=64 * 1024 * 1024,
         ge=1024,
-        description="Bytes not yet taken by a client above which messages of topics that it "
-        "subscribes to with `ack:auto` are dropped and counted.",
+        description="Bytes that wait for a client which reads slowly, above which messages of "
+        "topics that it subscribes to with `ack:auto` are dropped and counted.",
     )
     max_queued_messages: int = Field(
         default=100_000,

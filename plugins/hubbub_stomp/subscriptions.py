@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -23,6 +24,7 @@ from hubbub import (
     Receipt,
     Record,
     RefusedError,
+    Scope,
     Session,
     StreamInfo,
     Transport,
@@ -36,7 +38,14 @@ from .errors import StompError, unsupported
 from .frames import header_line
 from .mapping import message_tail
 from .protocol import AckMode, ServerConnection, State, Subscription
-from .queueing import is_durable, prefetch, queue_settings, subscription_queue
+from .queueing import (
+    is_durable,
+    prefetch,
+    queue_settings,
+    stream_settings,
+    subscription_queue,
+    wants_stream,
+)
 from .selectors import SelectorError
 
 if TYPE_CHECKING:
@@ -128,6 +137,10 @@ class Subscriptions:
         """The queues behind the connection's `/temp-queue/` names."""
         self._sources: set[Source] = set()
         self._paused = False
+        self._backlog: deque[tuple[Subscription, Batch, list[bytes]]] = deque()
+        """What was published to topics and has not been sent."""
+        self._backlog_bytes = 0
+        self._catching_up = False
 
     # SUBSCRIBE
 
@@ -166,6 +179,9 @@ class Subscriptions:
     ) -> None:
         name = check_queue(destination.name)
         filter_ = self._filter_of(headers)
+        if wants_stream(headers) or self.is_stream(name):
+            await self._add_stream(subscription, source, _as_stream(destination), headers)
+            return
         if destination.place is Place.QUEUE:
             await self._broker.ensure_queue(self._bus, name, queue_settings(headers))
         if headers.get("browser") == "true":
@@ -183,12 +199,16 @@ class Subscriptions:
         destination: Destination,
         headers: Mapping[str, str],
     ) -> None:
-        pattern, scope = destination.pattern(), destination.scope
+        scope = destination.scope
+        pattern = destination.pattern(Scope.TOPIC if scope is None else self._bus.scope(scope))
         filter_ = self._filter_of(headers)
         durable, named = is_durable(headers), "x-queue-name" in headers
         if subscription.ack is AckMode.AUTO and not durable and not named:
             deliver = partial(self._deliver_batch, subscription)
             source.live = self._bind(pattern, deliver, scope, filter_)
+            return
+        if wants_stream(headers):
+            await self._add_topic_to_stream(subscription, source, pattern, scope, headers)
             return
         most = self._broker.settings.max_queued_messages
         if durable or named:
@@ -216,6 +236,28 @@ class Subscriptions:
         if source.queue is None:
             source.bound = name, id_
         self._consume(subscription, source, name, headers)
+
+    async def _add_topic_to_stream(
+        self,
+        subscription: Subscription,
+        source: Source,
+        pattern: str,
+        scope: str | None,
+        headers: Mapping[str, str],
+    ) -> None:
+        """Let a stream take what is published to a topic, and read it there."""
+        name = headers.get("x-queue-name")
+        if name is None:
+            raise unsupported("x-queue-type 'stream' without x-queue-name: a stream has a name")
+        stream = Destination("", Place.STREAM, check_queue(name))
+        await self._broker.ensure_stream(self._bus, name, stream_settings(headers))
+        id_ = f"stomp/{name}/{scope or ''}/{pattern}"
+        self._bind(pattern, stream.address(), scope, None, id_, durable=True)
+        await self._add_stream(subscription, source, stream, headers)
+
+    def is_stream(self, name: str) -> bool:
+        """Whether what is named like a queue is a stream."""
+        return self._bus.find_queue(name) is None and self._bus.find_stream(name) is not None
 
     def _bind(
         self,
@@ -304,11 +346,11 @@ class Subscriptions:
                 address, scope = message.address, message.scope
                 line = line_of(address, scope, version, lossy)
             if delivery.redelivered:
-                parts.append(start(subscription, delivery.receipt, redelivered=True))
+                parts.append(start(subscription, delivery.receipt, line, redelivered=True))
                 parts.append(b"x-delivery-count:%d\n" % (delivery.receives - 1))
             else:
-                parts.append(start(subscription, delivery.receipt))
-            parts.append(message_tail(message, line, version, lossy))
+                parts.append(start(subscription, delivery.receipt, line))
+            parts.append(message_tail(message, version, lossy))
         self._transport.write(b"".join(parts))
         if self._transport.buffered > HIGH_WATER:
             self._pause()
@@ -334,25 +376,57 @@ class Subscriptions:
 
     def _deliver_batch(self, subscription: Subscription, batch: Batch) -> None:
         """Send what was published to a topic; each message is encoded once for all clients."""
-        machine, transport = self._machine, self._transport
+        machine = self._machine
         if machine.state is not State.CONNECTED:
-            return
-        messages = batch.messages
-        if transport.buffered > self._broker.settings.slow_subscriber_bytes:
-            self._bus.lost("slow subscriber", len(messages), messages[0].address)
             return
         tails: list[bytes] | None = batch.cache.get(machine.version)
         if tails is None:
-            tails = batch.cache[machine.version] = [self._tail(message) for message in messages]
+            tails = batch.cache[machine.version] = [self._tail(each) for each in batch.messages]
+        if self._backlog or self._transport.buffered > HIGH_WATER:
+            self._put_off(subscription, batch, tails)
+            return
+        self._send_batch(subscription, batch, tails)
+
+    def _send_batch(self, subscription: Subscription, batch: Batch, tails: list[bytes]) -> None:
+        line = self._destination_line(batch.messages[0])
         parts: list[bytes] = []
         for tail in tails:
-            parts += (machine.message_start(subscription, None), tail)
-        transport.write(b"".join(parts))
+            parts += (self._machine.message_start(subscription, None, line), tail)
+        self._transport.write(b"".join(parts))
+
+    def _put_off(self, subscription: Subscription, batch: Batch, tails: list[bytes]) -> None:
+        """Keep what a client has no room for yet; drop it, and count it, above the bound."""
+        if self._backlog_bytes > self._broker.settings.slow_subscriber_bytes:
+            self._bus.lost("slow subscriber", len(tails), batch.messages[0].address)
+            return
+        self._backlog.append((subscription, batch, tails))
+        self._backlog_bytes += sum(map(len, tails))
+        if not self._catching_up:
+            self._catching_up = True
+            self._broker.spawn(self._catch_up)
+
+    async def _catch_up(self) -> None:
+        """Send the backlog as fast as the client reads."""
+        try:
+            while self._backlog:
+                await self._transport.drain()
+                subscription, batch, tails = self._backlog.popleft()
+                self._backlog_bytes -= sum(map(len, tails))
+                if subscription.state is not None and self._machine.state is State.CONNECTED:
+                    self._send_batch(subscription, batch, tails)
+        except TransportClosed:
+            pass  # the one who reads is told as well
+        finally:
+            self._catching_up = False
+            self._backlog.clear()
+
+    def _destination_line(self, message: Message) -> bytes:
+        return self._broker.destination_line(
+            message.address, message.scope, self._machine.version, self._bus.lossy
+        )
 
     def _tail(self, message: Message) -> bytes:
-        version, lossy = self._machine.version, self._bus.lossy
-        line = self._broker.destination_line(message.address, message.scope, version, lossy)
-        return message_tail(message, line, version, lossy)
+        return message_tail(message, self._machine.version, self._bus.lossy)
 
     async def _browse(self, subscription: Subscription, messages: Sequence[Message]) -> None:
         """Show what waits in a queue and leave it there; then tell the end, as ActiveMQ does."""
@@ -362,16 +436,18 @@ class Subscriptions:
                 if machine.state is not State.CONNECTED or subscription.state is None:
                     return
                 # Nothing is leased, so there is nothing to acknowledge, whatever the mode.
+                line = self._destination_line(message)
                 transport.write(
-                    machine.message_start(subscription, None, tracked=False) + self._tail(message)
+                    machine.message_start(subscription, None, line, tracked=False)
+                    + self._tail(message)
                 )
                 await transport.drain()
         except TransportClosed:
             return
         if machine.state is State.CONNECTED:
-            start = machine.message_start(subscription, None, tracked=False)
             line = header_line("destination", subscription.destination, machine.version) or b""
-            transport.write(b"%s%sbrowser:end\ncontent-length:0\n\n\0\n" % (start, line))
+            start = machine.message_start(subscription, None, line, tracked=False)
+            transport.write(b"%sbrowser:end\ncontent-length:0\n\n\0\n" % start)
 
     # streams
 
@@ -388,7 +464,7 @@ class Subscriptions:
         filter_ = self._filter_of(headers)
         if filter_ is not None:
             source.accepts = self._accepts(filter_)
-        await self._broker.ensure_stream(self._bus, name)
+        await self._broker.ensure_stream(self._bus, name, stream_settings(headers))
         stream = self._bus.find_stream(name)
         if stream is None:
             raise NotFoundError("stream", name)
@@ -473,7 +549,8 @@ class Subscriptions:
             if subscription.ack is not AckMode.AUTO:
                 credit.left -= 1
                 tag = StreamTag(credit)
-            parts.append(self._machine.message_start(subscription, tag))
+            line = self._destination_line(message)
+            parts.append(self._machine.message_start(subscription, tag, line))
             parts.append(b"x-stream-offset:%d\n" % (record.sequence - _FIRST_SEQUENCE))
             parts.append(self._tail(message))
         self._transport.write(b"".join(parts))
@@ -566,6 +643,10 @@ def _selector_errors() -> Iterator[None]:
         if isinstance(error.__cause__, SelectorError):
             raise StompError("Invalid selector", f"{error}\n") from None
         raise
+
+
+def _as_stream(destination: Destination) -> Destination:
+    return Destination(destination.text, Place.STREAM, destination.name)
 
 
 def _nothing() -> None:

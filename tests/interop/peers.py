@@ -591,17 +591,23 @@ class Stomp(Peer):
 
 
 class StompExchange(Stomp):
-    """stomp.py on topics with `/exchange/`."""
+    """stomp.py on topics with `/exchange/`; an exchange has to be declared by AMQP."""
 
     def __init__(self, hub: HubProcess) -> None:
         super().__init__(hub)
         self.scope = "named"
+        self._amqp = AmqpExchange(hub)
 
     def destination(self, address: str) -> str:
         exchange, slash, key = address.partition("/")
+        self._amqp.channel.exchange_declare(exchange, "topic", auto_delete=False)
         return f"/exchange/{exchange}{slash}{key.replace('/', '.')}"
 
     _below = ""
+
+    def close(self) -> None:
+        super().close()
+        self._amqp.close()
 
 
 # HTTP

@@ -78,6 +78,12 @@ _FRAMES: dict[str, list[Frame]] = {
     "send_exchange_empty": [("SEND", {"destination": "/exchange/"})],
     "send_exchange_only": [("SEND", {"destination": "/exchange"})],
     "send_amq_queue_missing": [("SEND", {"destination": "/amq/queue/OWN", "receipt": "r"})],
+    "send_queue_slash": [("SEND", {"destination": "/queue/bah/baz"})],
+    "send_topic_slash": [("SEND", {"destination": "/topic/bah/baz"})],
+    "send_exchange_slash": [("SEND", {"destination": "/exchange/bah/baz/boo"})],
+    "send_exchange_default": [("SEND", {"destination": "/exchange//foo"})],
+    "send_exchange_missing": [("SEND", {"destination": "/exchange/OWN/k"})],
+    "send_message_id": [("SEND", {"destination": "/queue/OWN", "message-id": "1"})],
     "send_temp_queue": [("SEND", {"destination": "/temp-queue/OWN"})],
     "send_receipt": [("SEND", {"destination": "/queue/OWN", "receipt": "r"})],
     "send_persistent": [
@@ -329,11 +335,39 @@ def prefetch(c: Chat, connect: Connect, own: str) -> None:
 def transaction(c: Chat, connect: Connect, own: str) -> None:
     c.ask("SUBSCRIBE", {"id": "1", "destination": f"/queue/{own}"})
     c.say("BEGIN", {"transaction": "t"})
-    c.ask("SEND", {"destination": f"/queue/{own}", "transaction": "t"}, b"1")
+    c.say("SEND", {"destination": f"/queue/{own}", "transaction": "t"}, b"1")
     c.say("SEND", {"destination": f"/queue/{own}"}, b"2")
     c.hear()
     c.rest()
     c.say("COMMIT", {"transaction": "t"})
+    c.hear()
+
+
+@scenario
+def receipts_in_a_transaction(c: Chat, connect: Connect, own: str) -> None:
+    c.say("BEGIN", {"transaction": "t"})
+    for number in range(3):
+        c.say("SEND", {"destination": f"/queue/{own}", "transaction": "t", "receipt": f"{number}"})
+    c.rest()
+    c.say("COMMIT", {"transaction": "t"})
+    c.hear(3)
+
+
+@scenario
+def types_of_exchanges(c: Chat, connect: Connect, own: str) -> None:
+    for number, (exchange, pattern) in enumerate(
+        [("direct", "a.*"), ("fanout", "nothing"), ("topic", "a.*"), ("headers", "")]
+    ):
+        key = f"/{own}.{pattern}" if pattern else ""
+        c.ask("SUBSCRIBE", {"id": str(number), "destination": f"/exchange/amq.{exchange}{key}"})
+    for exchange in ("direct", "fanout", "topic"):
+        c.say("SEND", {"destination": f"/exchange/amq.{exchange}/{own}.a.b"}, exchange.encode())
+        c.rest()
+
+
+@scenario
+def leading_nuls(c: Chat, connect: Connect, own: str) -> None:
+    c.write(f"\n\0SUBSCRIBE\nid:1\ndestination:/queue/{own}\nreceipt:r\n\n\0\n\0".encode())
     c.hear()
 
 

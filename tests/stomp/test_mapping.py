@@ -23,7 +23,6 @@ from .vectors import V10, V11, V12
         ("queue/a", "$queue/a", None, "/queue/a"),
         ("a", "$queue/a", None, "/queue/a"),
         ("/queue/a%2Fb", "$queue/a/b", None, "/queue/a%2Fb"),
-        ("/queue/a/b", "$queue/a/b", None, "/queue/a%2Fb"),
         ("/queue/a%252Fb", "$queue/a%2Fb", None, "/queue/a%252Fb"),
         ("/amq/queue/a", "$queue/a", None, "/queue/a"),
         ("/reply-queue/stomp.reply.x", "$queue/stomp.reply.x", None, "/reply-queue/stomp.reply.x"),
@@ -64,7 +63,13 @@ def test_patterns(text: str, pattern: str) -> None:
     assert parse_destination(text).pattern() == pattern
 
 
-@pytest.mark.parametrize("text", ["/nope/a", "/", "", "/queue/", "/topic/", "/exchange/", "nope/x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/nope/a", "/", "", "/queue/", "/topic/", "/exchange/", "nope/x", "/queue", "/queue/a/b",
+        "/topic/a/b", "/exchange/a/b/c", "/exchange//foo", "/stream/a/b/c", "/amq/queue/",
+    ],
+)  # fmt: skip
 def test_no_destination(text: str) -> None:
     with pytest.raises(StompError, match=r"not a valid|cannot be blank"):
         parse_destination(text)
@@ -104,7 +109,7 @@ def test_every_queue_has_one_spelling(name: str) -> None:
 def test_every_topic_of_ours_has_one_spelling(key: str) -> None:
     try:
         topic = parse_destination(f"/topic/{key}").address()
-    except AddressError:
+    except (AddressError, StompError):
         return
     assert parse_destination(spell(topic)).address() == topic
 
@@ -163,7 +168,7 @@ def test_transformation_is_refused() -> None:
 def received(message: Message, version: Version = V12) -> tuple[dict[str, str], bytes, list[str]]:
     lossy: list[str] = []
     line = destination_line(message.address, message.scope, version, lossy.append)
-    data = b"MESSAGE\n" + message_tail(message, line, version, lossy.append)
+    data = b"MESSAGE\n" + line + message_tail(message, version, lossy.append)
     (frame,) = Decoder(version=version).decode(data)
     headers = dict(frame.headers)
     assert headers.pop("content-length") == str(len(frame.body))

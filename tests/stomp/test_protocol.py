@@ -59,7 +59,7 @@ def subscribe(connection: ServerConnection, ack: str = "client", **headers: str)
 
 def deliver(connection: ServerConnection, subscription: Subscription, tag: object) -> Frame:
     """Deliver a message; return the frame that the client reads."""
-    start = connection.message_start(subscription, tag)
+    start = connection.message_start(subscription, tag, b"destination:/queue/a\n")
     (frame,) = Decoder(version=connection.version).decode(start + encode_message_tail(b"", b"x"))
     return frame
 
@@ -262,12 +262,13 @@ def test_transactions_are_bounded() -> None:
 def test_message_headers() -> None:
     connection = connected()
     held = subscribe(connection, id="1:2")
-    assert connection.message_start(held, None, redelivered=True) == (
-        b"MESSAGE\nsubscription:1\\c2\nmessage-id:s-1-1\nredelivered:true\nack:s-1-1\n"
+    assert connection.message_start(held, None, b"destination:/d\n", redelivered=True) == (
+        b"MESSAGE\nsubscription:1\\c2\ndestination:/d\nmessage-id:T_1\\c2@@s@@1\n"
+        b"redelivered:true\nack:T_1\\c2@@s@@1\n"
     )
     other = connected(b"1.1")
-    assert other.message_start(subscribe(other), None) == (
-        b"MESSAGE\nsubscription:0\nmessage-id:s-1-1\nredelivered:false\n"
+    assert other.message_start(subscribe(other), None, b"") == (
+        b"MESSAGE\nsubscription:0\nmessage-id:T_0@@s@@1\nredelivered:false\n"
     )
 
 

@@ -418,6 +418,31 @@ def test_a_browser_chooses(client: Client, name: str) -> None:
     assert client.expect("MESSAGE").headers["browser"] == "end"
 
 
+def test_a_stream_by_the_type_of_a_queue(client: Client, name: str) -> None:
+    stream = {"x-queue-type": "stream", "x-max-age": "10h"}
+    client.subscribe(f"/queue/{name}", ack="client", **stream)
+    client.confirmed("SEND", b"1", destination=f"/queue/{name}")
+    frame = client.expect("MESSAGE")
+    assert (frame.body, frame.headers["x-stream-offset"]) == (b"1", "0")
+
+
+def test_a_topic_goes_into_a_stream(client: Client, other: Client, name: str) -> None:
+    headers = {"x-queue-name": name, "x-queue-type": "stream", "durable": "true"}
+    client.subscribe(f"/topic/{name}", ack="client", **headers)
+    other.confirmed("SEND", b"1", destination=f"/topic/{name}")
+    assert client.expect("MESSAGE").headers["x-stream-offset"] == "0"
+    other.send("SUBSCRIBE", destination=f"/stream/{name}", id="1", x_stream_offset="first")
+    assert other.expect("MESSAGE").body == b"1"
+
+
+def test_a_burst_waits_for_a_client_that_is_slow_to_read(client: Client, other: Client) -> None:
+    client.subscribe("/topic/burst")
+    for _ in range(12):
+        other.confirmed("SEND", b"x" * 500_000, destination="/topic/burst")
+    for _ in range(12):
+        assert len(client.expect("MESSAGE").body) == 500_000
+
+
 def test_a_selector_on_a_stream(client: Client, name: str) -> None:
     destination = f"/stream/{name}"
     client.subscribe(destination, selector="color = 'blue'")
@@ -453,18 +478,20 @@ def test_commit(hub: ServedHub, client: Client, name: str) -> None:
     client.send("SEND", b"in", destination=f"/queue/{name}")
     ack = client.expect("MESSAGE").headers["ack"]
     client.confirmed("BEGIN", transaction="t")
+    client.send("SEND", b"out", destination=f"/queue/{name}-out", transaction="t", receipt="out")
     client.confirmed("ACK", id=ack, transaction="t")
-    client.confirmed("SEND", b"out", destination=f"/queue/{name}-out", transaction="t")
     assert hub.call(hub.hub.engine.find_queue, DEFAULT_REALM, f"{name}-out") is None
     assert counts(hub, name).in_flight == 1
-    client.confirmed("COMMIT", transaction="t")
+    client.send("COMMIT", transaction="t", receipt="commit")
+    receipts = [client.expect("RECEIPT").headers["receipt-id"] for _ in range(2)]
+    assert receipts == ["out", "commit"]
     assert counts(hub, name).in_flight == 0
     assert counts(hub, f"{name}-out").visible == 1
 
 
 def test_abort(hub: ServedHub, client: Client, name: str) -> None:
     client.confirmed("BEGIN", transaction="t")
-    client.confirmed("SEND", b"x", destination=f"/queue/{name}", transaction="t")
+    client.send("SEND", b"x", destination=f"/queue/{name}", transaction="t", receipt="never")
     client.confirmed("ABORT", transaction="t")
     assert hub.call(hub.hub.engine.find_queue, DEFAULT_REALM, name) is None
 
