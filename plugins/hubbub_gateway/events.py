@@ -99,6 +99,10 @@ class LiveEvents(Events):
         self._waiting: deque[bytes] = deque()
         self._size = 0
         self._dropped = 0
+        self._latest: Message | None = None
+        """The first message of the latest batch."""
+        self._repeated: set[int] = set()
+        """The retained messages that were sent first."""
         self._woken = trio.Event()
 
     def subscribe(self, pattern: str, filter_: FilterSpec | None, *, retained: bool) -> None:
@@ -112,12 +116,16 @@ class LiveEvents(Events):
             return
         accepts = subscription.accepts
         for message in self.session.retained(pattern):
-            if accepts is None or accepts(message):
+            if message.id not in self._repeated and (accepts is None or accepts(message)):
+                self._repeated.add(message.id)
                 self._waiting.append(_event(message))
 
     def _deliver(self, batch: Batch) -> None:
         """Take a batch; it is encoded once for all who listen."""
         messages = batch.messages
+        if messages[0] is self._latest:  # it matches another of the patterns, too
+            return
+        self._latest = messages[0]
         events: bytes | None = batch.cache.get(_CACHE_KEY)
         if events is None:
             events = batch.cache[_CACHE_KEY] = b"".join(map(_event, messages))

@@ -75,6 +75,28 @@ def test_several_patterns_and_a_filter(hub: ServedHub, client: httpx.Client, nam
         publish(client, f"{name}/c", "elsewhere", **{"Hubbub-Header-level": "high"})
         publish(client, f"{name}/b", "high", **{"Hubbub-Header-level": "high"})
         assert events.message()["body"] == "high"
+    overlapping = [f"{name}/#", f"{name}/a", "+/a"]
+    for query in ({}, {"filter": policy}):
+        with listen(hub, "/topics", pattern=overlapping, **query) as events:
+            for body in ("once", "twice"):
+                publish(client, f"{name}/a", body, **{"Hubbub-Header-level": "high"})
+            assert [events.message()["body"] for _ in range(2)] == ["once", "twice"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/topics/a?filter={}",
+        "/topics/a?retained=true",
+        "/topics/a?subscription=s",
+        "/topics?pattern=a&retained=true",
+        "/topics?pattern=a&filter={}",
+    ],
+)
+def test_a_subscription_is_asked_for_as_events(client: httpx.Client, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 400
+    assert "text/event-stream" in answer.json()["detail"]
 
 
 def test_retained_messages_come_first_if_asked_for(

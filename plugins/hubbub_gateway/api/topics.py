@@ -84,6 +84,8 @@ async def get_topic(call: Call) -> Response:
     options = call.options(TopicOptions)
     if wants_events(call):
         return await _subscribe(call, options)
+    if options.filter or options.retained or options.subscription or options.last_event_id:
+        raise _needs_events()
     address = _topic(call)
     media = check_form(call, options.form, 1)
     found = call.session.retained(address)
@@ -94,6 +96,8 @@ async def get_topic(call: Call) -> Response:
 
 
 async def _subscribe(call: Call, options: TopicOptions) -> Response:
+    if options.form != "raw":
+        raise Problem("bad-request", "Events are in JSON; `form` is for the retained message.")
     pattern = spell_pattern(call.levels["topic"])
     filter_ = read_filter(options.filter)
     if options.subscription is None:
@@ -131,8 +135,8 @@ async def list_topics(call: Call) -> Response:
     if wants_events(call):
         filter_ = read_filter(options.filter)
         return listen(call, options.pattern, filter_, retained=options.retained)
-    if options.filter is not None:
-        raise Problem("bad-request", "A filter is for subscriptions.", parameter="filter")
+    if options.filter is not None or options.retained:
+        raise _needs_events()
     media = check_form(call, "json", 2)
     found: dict[str, Message] = {}
     for pattern in options.pattern:
@@ -140,6 +144,10 @@ async def list_topics(call: Call) -> Response:
     if len(found) > MAX_RETAINED:
         raise Problem("bad-request", f"More than {MAX_RETAINED} messages match: narrow it down.")
     return answer_messages(call, [found[name] for name in sorted(found)], "json", media)
+
+
+def _needs_events() -> Problem:
+    return Problem("bad-request", f"This is a subscription: ask for it by Accept: {sse.MEDIA_TYPE}")
 
 
 def _topic(call: Call) -> str:
