@@ -86,7 +86,8 @@ TAKEN_OVER: Final = 4409
 
 _HELLO: Final = "no hello came in time"
 _IDLE: Final = "no subscription, and nothing was sent for too long"
-_LEAST_EXPIRY: Final = 100.0
+_TAKEN_OVER: Final = "another connection has taken over the session"
+_LEAST_EXPIRY: Final = 100
 """Milliseconds that a session is kept at least: what makes it must find it again."""
 _CONFIRM_TIMEOUT: Final = 30.0
 """Seconds that a connection which ends waits for what was published to be kept."""
@@ -152,12 +153,14 @@ class Connection:
             await websocket.close(*self._close)
 
     async def _let_go(self, reason: str) -> None:
-        if self._subscriptions is not None:
-            self._bus.reason = reason
-            await self._subscriptions.close()
-        if self._session is not None:
-            self._broker.release(self._session, self)
-        self.gone.set()
+        try:
+            if self._subscriptions is not None:
+                self._bus.reason = reason
+                await self._subscriptions.close()
+        finally:
+            if self._session is not None:
+                self._broker.release(self._session, self)
+            self.gone.set()
 
     # being ended by others
 
@@ -167,7 +170,10 @@ class Connection:
 
     def displace(self) -> None:
         """End the connection: another one goes on with its session."""
-        self._end_with(TAKEN_OVER, "another connection has taken over the session")
+        self._end_with(TAKEN_OVER, _TAKEN_OVER)
+        transport = self._websocket.transport
+        if not self._reading and transport.buffered > HIGH_WATER:
+            transport.abort(_TAKEN_OVER)  # its client does not read, so it would not hear of it
 
     def _end_with(self, code: int, reason: str) -> None:
         if self._close is None:
@@ -223,12 +229,12 @@ class Connection:
             websocket, machine, self._bus, hello.binary, settings.slow_subscriber_bytes,
             broker.spawn,
         )  # fmt: skip
-        expires = settings.session_expiry * 1000
+        expires = None
         if hello.expires is not None:
-            expires = min(milliseconds(hello.expires), settings.max_session_expiry * 1000)
-            expires = max(expires, _LEAST_EXPIRY)
+            longest = round(settings.max_session_expiry * 1000)
+            expires = max(_LEAST_EXPIRY, min(milliseconds(hello.expires), longest))
         self._subscriptions = Subscriptions(
-            broker, machine, self._bus, self._outbox, hello.session, round(expires)
+            broker, machine, self._bus, self._outbox, hello.session, expires
         )
         kept = await self._subscriptions.begin(clean=hello.clean)
         machine.welcome()

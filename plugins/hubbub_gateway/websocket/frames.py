@@ -94,9 +94,7 @@ class Hello(Request, tag="hello", kw_only=True, frozen=True):
         bool, Meta(description="Begin the session anew: what it holds is thrown away.")
     ] = False
     expires: (
-        Annotated[
-            Duration, Meta(description="How long a new session is kept without a connection.")
-        ]
+        Annotated[Duration, Meta(description="How long the session is kept without a connection.")]
         | None
     ) = None
     binary: Annotated[

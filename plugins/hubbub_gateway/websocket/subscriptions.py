@@ -67,7 +67,8 @@ class Subscriptions:
 
     Args:
         session: the client's session, which keeps what is to outlive the connection; None: nothing.
-        expires: milliseconds for which a new session is kept without a connection.
+        expires: milliseconds for which the session is kept without a connection; None: as long as
+            before, or as the settings say.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Subscriptions:
         bus: Session,
         outbox: Outbox,
         session: str | None,
-        expires: int,
+        expires: int | None,
     ) -> None:
         self._broker = broker
         self._machine = machine
@@ -109,7 +110,9 @@ class Subscriptions:
                 await self._bus.delete_queue(name)
                 continue
             credit = self._credit(int(queue.settings.labels.get(CREDIT_LABEL, "0")))
-            if queue.settings.expires != self._expires:
+            if self._expires is None:
+                self._expires = queue.settings.expires
+            elif queue.settings.expires != self._expires:
                 settings = msgspec.structs.replace(queue.settings, expires=self._expires)
                 await self._bus.configure_queue(name, settings)
             subscription = self._machine.add(name.removeprefix(self._prefix), Subscribe, acked=True)
@@ -244,11 +247,17 @@ class Subscriptions:
             name,
             QueueSettings(
                 durable=durable,
-                expires=self._expires if durable else None,
+                expires=self._lifetime() if durable else None,
                 max_length=settings.max_queued_messages,
                 labels={CREDIT_LABEL: str(credit)},
             ),
         )
+
+    def _lifetime(self) -> int:
+        """Return how long the session is kept without a connection."""
+        if self._expires is None:
+            self._expires = round(self._broker.settings.session_expiry * 1000)
+        return self._expires
 
     async def _keep_credit(self, name: str, credit: int) -> None:
         queue = self._bus.find_queue(name)

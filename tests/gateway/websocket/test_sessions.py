@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from hubbub.engine.contract import DEFAULT_REALM
 from hubbub.testing import HubProcess, ServedHub
 
 from .conftest import TIMEOUT, Client, NewClient
+from .test_limits import slow_client
 
 
 def queues(hub: ServedHub) -> list[str]:
@@ -113,6 +115,42 @@ def test_sessions_expire(new_client: NewClient, name: str) -> None:
     deadline = time.monotonic() + TIMEOUT
     while "matched" not in other.done("publish", to=name):
         assert time.monotonic() < deadline, "the session did not end"
+
+
+def test_a_session_is_kept_as_long_as_was_said_last(
+    new_client: NewClient, hub: ServedHub, name: str
+) -> None:
+    def expires() -> set[int | None]:
+        found = hub.call(lambda: list(hub.hub.engine.queues(DEFAULT_REALM, "$hubbub.v1/session")))
+        return {each.settings.expires for each in found if f"/{name}/" in each.name}
+
+    for members, subscription, expected in (
+        ({}, "a", 86_400_000),
+        ({"expires": "2h"}, "b", 7_200_000),
+        ({}, "c", 7_200_000),
+        ({"expires": "1000d"}, "c", 30 * 86_400_000),
+    ):
+        client = new_client(session=name, **members)
+        client.done("subscribe", pattern=name, ack=True, subscription=subscription)
+        assert expires() == {expected}
+        client.close()
+
+
+def test_a_client_that_does_not_read_is_taken_over_too(
+    new_client: NewClient, hub: ServedHub, name: str
+) -> None:
+    with slow_client(hub) as slow:
+        slow.send(json.dumps({"op": "hello", "session": name}))
+        slow.send(json.dumps({"op": "subscribe", "pattern": name, "ack": True, "credit": 2_000}))
+        publisher = new_client()
+        body = "x" * 10_000
+        for _ in range(2_000):
+            publisher.send("publish", to=name, message={"body": body})
+        publisher.done("ping")
+        for _ in range(100):
+            slow.send('{"op":"ping","id":1}')
+        heir = new_client(session=name)
+        assert heir.bodies(2_000) == [body] * 2_000
 
 
 # kill -9
