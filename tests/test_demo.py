@@ -15,6 +15,7 @@ def test_every_scene_is_played(tmp_path: Path) -> None:
     assert "grüße ☃" in played.stdout
     for scene in ("Two MQTT devices", "A device feeds a boto3 worker", "commands a device",
                   "a message that nobody can handle", "Kinesis: one stream",
-                  "SNS topic to"):  # fmt: skip
+                  "SNS topic to", "AMQP: an exchange", "A pika client asks",
+                  "STOMP: two clients"):  # fmt: skip
         assert scene in played.stdout
     assert list(tmp_path.iterdir()) == []

@@ -14,6 +14,7 @@ from hubbub import (
     Endpoint,
     Hub,
     Message,
+    Scene,
     Server,
     SocketAddress,
     Transport,
@@ -22,6 +23,7 @@ from hubbub import (
 
 from .broker import Broker
 from .connection import Connection
+from .demo import scenes
 from .exchanges import headers_filter, words_filter
 from .settings import AmqpSettings
 
@@ -50,6 +52,11 @@ class AmqpPlugin:
         async with broker.running():
             hub.shutdown.subscribe(broker.stop)
             yield
+
+    @hookimpl
+    def hubbub_demo(self, hub: Hub) -> Iterable[Scene]:
+        """Play with pika, and with boto3 if there is SQS."""
+        return scenes(hub)
 
     @hookimpl
     def hubbub_servers(self, hub: Hub) -> Iterable[Server]:

@@ -18,6 +18,7 @@ from hubbub import (
     Message,
     Request,
     Response,
+    Scene,
     Server,
     SocketAddress,
     Transport,
@@ -31,6 +32,7 @@ from hubbub import (
 
 from .broker import Broker
 from .connection import Connection
+from .demo import scenes
 from .mapping import property_of
 from .selectors import SelectorCompiler
 from .settings import StompSettings, StompWebSocket
@@ -84,6 +86,11 @@ class StompPlugin:
         client, text = spec
         accepts = None if text is None else self._filter(text)
         return lambda message: message.client != client and (accepts is None or accepts(message))
+
+    @hookimpl
+    def hubbub_demo(self, hub: Hub) -> Iterable[Scene]:
+        """Play with two stomp.py clients."""
+        return scenes(hub)
 
     @hookimpl
     def hubbub_servers(self, hub: Hub) -> Iterable[Server]:
