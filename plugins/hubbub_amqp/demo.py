@@ -39,7 +39,7 @@ def scenes(hub: Hub) -> Iterator[Scene]:
 
 
 def _open(url: str) -> BlockingChannel:
-    import pika  # noqa: PLC0415 - installed for the demo only
+    import pika  # type: ignore[import-untyped]  # noqa: PLC0415 - for the demo only
 
     return pika.BlockingConnection(pika.URLParameters(url)).channel()
 

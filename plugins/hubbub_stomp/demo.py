@@ -71,9 +71,7 @@ def _play(port: int) -> list[str]:
     painter.send("/queue/done", "a door is blue", transaction="t")
     painter.commit(transaction="t")
     _expect(work.get(timeout=_WAIT).body, "a door is blue")
-    said.append(
-        "painter <- /queue/done         'a door is blue', in one transaction with the ACK"
-    )
+    said.append("painter <- /queue/done         'a door is blue', in one transaction with the ACK")
     for connection in (painter, shop):
         connection.disconnect()
     return said
