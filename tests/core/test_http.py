@@ -24,7 +24,14 @@ from hubbub.http import (
     Response,
     Upgrade,
 )
-from hubbub.server import Flusher, ListenerSettings, Shutdown, Transport, serve_tcp
+from hubbub.server import (
+    Flusher,
+    ListenerSettings,
+    ListenerStats,
+    Shutdown,
+    Transport,
+    serve_tcp,
+)
 
 PARSER = "h11"
 
@@ -39,6 +46,7 @@ def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 class Running:
     server: HttpServer
     port: int = 0
+    stats: ListenerStats = field(default_factory=ListenerStats)
     errors: list[BaseException] = field(default_factory=list)
     ended: trio.Event = field(default_factory=trio.Event)
 
@@ -86,7 +94,7 @@ class Client:
 
 @asynccontextmanager
 async def serving(
-    app: App, *, limits: dict[str, Any] | None = None, **settings: Any
+    app: App, *, limits: dict[str, Any] | None = None, patience: float = 10.0, **settings: Any
 ) -> AsyncIterator[Running]:
     flusher = Flusher()
     shutdown = Shutdown()
@@ -107,6 +115,7 @@ async def serving(
             listener,
             flusher=flusher,
             shutdown=shutdown,
+            stats=running.stats,
             on_error=lambda error, _: running.errors.append(error),
             alpn=running.server.alpn,
             task_status=task_status,
@@ -116,14 +125,14 @@ async def serving(
     async with trio.open_nursery() as nursery:
         await nursery.start(flusher.run)
         running.port = (await nursery.start(run))[0].port
-        with trio.fail_after(10):
+        with trio.fail_after(patience):
             yield running
         nursery.cancel_scope.cancel()
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool], patience: float = 5.0) -> None:
     """Wait for something that happens on the other side of a socket."""
-    with trio.fail_after(5):
+    with trio.fail_after(patience):
         while not condition():  # noqa: ASYNC110  (counters don't set events)
             await trio.sleep(0.001)
 
