@@ -5,6 +5,8 @@ import gzip
 import os
 import shutil
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 
@@ -293,6 +295,14 @@ async def test_the_preface_in_pieces_and_what_only_looks_like_it() -> None:
         assert (await running.exchange(b"PRI / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"))[
             9:12
         ] == b"200"
+
+
+def test_what_few_need_is_not_loaded_at_start() -> None:
+    code = (
+        "import hubbub, sys; print(*{'h2', 'hpack', 'hyperframe', 'httptools'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
 
 
 async def test_http2_can_be_turned_off() -> None:

@@ -534,39 +534,41 @@ class _Stream:
         Raises:
             TransportClosed: the client is gone, or did not take it in time.
         """
-        view = memoryview(data)
-        while True:
-            part, view = view[:PART_SIZE], view[PART_SIZE:]
-            if not await self._send_part(part, end=end and not view):
-                self._connection.service.stats.http2_slow_readers += 1
-                self._reset(ErrorCodes.CANCEL)
-                raise TransportClosed("slow reader")
-            if not view:
-                return
-
-    async def _send_part(self, view: memoryview, *, end: bool) -> bool:
-        """Whether the client took it in time."""
         connection = self._connection
         transport = connection.transport
-        with trio.move_on_after(transport.limits.timeout) as scope:
-            while view or end:
-                if self.disconnected:
-                    raise TransportClosed("the client has reset the request")
-                window = connection.h2.local_flow_control_window(self.id)
-                if window <= 0 and view:
-                    await self._change()
-                    continue
-                size = min(max(window, 0), connection.h2.max_outbound_frame_size, len(view))
-                last = end and size == len(view)
-                connection.h2.send_data(self.id, bytes(view[:size]), end_stream=last)
-                connection.allowance.earn(2)
-                connection.flush()
-                view = view[size:]
-                if transport.buffered > transport.limits.low_water:
-                    await transport.drain()
-                if last:
-                    break
-        return not scope.cancelled_caught
+        view = memoryview(data)
+        due: float | None = None
+        taken = 0  # since the client had to be waited for
+        while view or end:
+            if self.disconnected:
+                raise TransportClosed("the client has reset the request")
+            window = connection.h2.local_flow_control_window(self.id)
+            if window <= 0 and view:
+                if due is None:
+                    due = trio.current_time() + transport.limits.timeout
+                await self._await_window(due)
+                continue
+            size = min(max(window, 0), connection.h2.max_outbound_frame_size, len(view))
+            last = end and size == len(view)
+            connection.h2.send_data(self.id, bytes(view[:size]), end_stream=last)
+            connection.allowance.earn(2)
+            connection.flush()
+            if transport.buffered > transport.limits.low_water:
+                await transport.drain()
+            if last:
+                return
+            view = view[size:]
+            taken += size
+            if taken >= PART_SIZE:
+                due, taken = None, 0
+
+    async def _await_window(self, due: float) -> None:
+        with trio.move_on_at(due) as scope:
+            await self._change()
+        if scope.cancelled_caught:
+            self._connection.service.stats.http2_slow_readers += 1
+            self._reset(ErrorCodes.CANCEL)
+            raise TransportClosed("slow reader")
 
     def _refuse(self, error: HttpError) -> None:
         """Answer a request that could not be read, unless its answer has begun or nobody waits."""
