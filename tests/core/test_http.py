@@ -94,7 +94,7 @@ class Client:
 
 @asynccontextmanager
 async def serving(
-    app: App, *, limits: dict[str, Any] | None = None, patience: float = 10.0, **settings: Any
+    app: App, *, limits: dict[str, Any] | None = None, patience: float = 60.0, **settings: Any
 ) -> AsyncIterator[Running]:
     flusher = Flusher()
     shutdown = Shutdown()
@@ -130,7 +130,7 @@ async def serving(
         nursery.cancel_scope.cancel()
 
 
-async def until(condition: Callable[[], bool], patience: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], patience: float = 30.0) -> None:
     """Wait for something that happens on the other side of a socket."""
     with trio.fail_after(patience):
         while not condition():  # noqa: ASYNC110  (counters don't set events)

@@ -20,6 +20,7 @@ import h2.settings
 import trio
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
+from hpack import HPACKError
 from hyperframe.frame import GoAwayFrame
 
 from hubbub.http.heads import CommonHeaders
@@ -173,7 +174,7 @@ class Http2Connection:
                 self.service.stats.http2_floods += 1
             self._fail(ErrorCodes(error.code), error.message)
         except h2.exceptions.ProtocolError as error:
-            self._fail(error.error_code, str(error))
+            self._fail(_code_of(error), str(error))
 
     def _await_request(self) -> None:
         if self.streams:
@@ -600,6 +601,13 @@ class _Stream:
             self._reset(ErrorCodes.NO_ERROR)  # the client may spare itself the rest (8.1)
         connection.flush()
         connection.forget(self)
+
+
+def _code_of(error: h2.exceptions.ProtocolError) -> ErrorCodes:
+    """Return what to say of an error of h2's, which has no name for headers that don't unpack."""
+    if type(error) is h2.exceptions.ProtocolError and isinstance(error.__cause__, HPACKError):
+        return ErrorCodes.COMPRESSION_ERROR  # 4.3
+    return error.error_code
 
 
 def _read_head(event: h2.events.RequestReceived, max_headers: int) -> RequestHead:

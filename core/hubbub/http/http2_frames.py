@@ -23,6 +23,7 @@ HEADER_SIZE = 9
 MAX_FRAME_SIZE = 16_384
 """Bytes of a frame's payload; we never allow more (RFC 9113, 4.2)."""
 
+ACK = 0x1
 END_HEADERS = 0x4
 
 
@@ -31,9 +32,8 @@ class FrameType(IntEnum):
 
     DATA = 0x0
     HEADERS = 0x1
-    RST_STREAM = 0x3
+    SETTINGS = 0x4
     GOAWAY = 0x7
-    WINDOW_UPDATE = 0x8
     CONTINUATION = 0x9
 
 
@@ -87,7 +87,8 @@ class FrameReader:
         """Return the next frame; None if more bytes are needed.
 
         Raises:
-            FrameError: the preface is wrong, a frame too long, or a header block too large.
+            FrameError: the preface is wrong, a frame too long, a header block too large, or a frame
+                malformed that h2 does not see or does not check.
         """
         buffer = self._buffer
         if self._preface_left and not self._take_preface():
@@ -108,6 +109,13 @@ class FrameReader:
         del buffer[: HEADER_SIZE + length]
         if frame.type == FrameType.HEADERS:
             self._count_block(0, length, flags)
+        elif frame.type == FrameType.GOAWAY:
+            if frame.stream:
+                raise FrameError(PROTOCOL_ERROR, "GOAWAY on a stream")
+            if length < 8:
+                raise FrameError(FRAME_SIZE_ERROR, "GOAWAY too short")
+        elif frame.type == FrameType.SETTINGS and flags & ACK and length:
+            raise FrameError(FRAME_SIZE_ERROR, "settings acknowledged with settings")
         elif frame.type == FrameType.CONTINUATION and self._block_bytes >= 0:
             self._count_block(self._block_bytes, length, flags)
         return frame
