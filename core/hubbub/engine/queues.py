@@ -5,7 +5,6 @@ All times are integer milliseconds; the engine calls `advance` when a queue's al
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from math import inf
 from typing import Protocol
@@ -109,7 +108,8 @@ class MemoryQueue(Queue):
         self._fair: FairOrder | None = None
         self._line = Line(self)
         self._choices = Choices(self._order_of_choice)
-        self._dispatching = False
+        self.dispatching = False
+        """Whether somebody is about to `dispatch`: then it is not to be done at once."""
         self._visible = self._in_flight = self._delayed_count = 0
         self._bytes = self._visible_bytes = 0
         self._clockwork = Clockwork(self.entries, partial(host.arm, self))
@@ -162,7 +162,7 @@ class MemoryQueue(Queue):
             self._admit(entry, message, now)
         if settings.max_length is not None or settings.max_bytes is not None:
             self.dispatch()
-            self._drop_overflow()
+            self.drop_overflow()
         elif self._line:
             self.dispatch()
         if self._clockwork.some_expired(now) and not self._host.holding:
@@ -260,7 +260,8 @@ class MemoryQueue(Queue):
                 self._host.journal.remember(self.number, key, message.id, until)
         return first
 
-    def _drop_overflow(self) -> None:
+    def drop_overflow(self) -> None:
+        """Give up what is too much, where the queue drops its head."""
         settings = self.settings
         if settings.max_length is None and settings.max_bytes is None:
             return
@@ -377,9 +378,9 @@ class MemoryQueue(Queue):
 
     def dispatch(self) -> None:
         """Give what is ready to those who have room, in turn."""
-        if self._dispatching or not self._visible or not self._line:
+        if self.dispatching or not self._visible or not self._line:
             return
-        self._dispatching = True
+        self.dispatching = True
         try:
             while self._visible and (served := self._serve()):
                 for consumer, deliveries in served.items():
@@ -391,7 +392,7 @@ class MemoryQueue(Queue):
                         consumer.paused = True
                         self._host.failed(error)
         finally:
-            self._dispatching = False
+            self.dispatching = False
 
     def _serve(self) -> dict[PushConsumer, list[Delivery]]:
         """Share what is ready: all to a lone consumer, else one message each in turn."""
@@ -552,7 +553,7 @@ class MemoryQueue(Queue):
         """End leases."""
         self._check()
         failed: tuple[int, ...] = ()
-        with self._one_dispatch():
+        with _OneDispatch(self):
             for index, receipt in enumerate(receipts):
                 entry = self.entries.get(receipt.message)
                 if entry is None or receipt.token < entry.token:
@@ -573,17 +574,6 @@ class MemoryQueue(Queue):
                     self._give_up(entry, reason)
         return Settlement(failed, self._host.journal.commit())
 
-    @contextmanager
-    def _one_dispatch(self) -> Iterator[None]:
-        """Leases ended inside make room; what fills it is given in one go at the end."""
-        outer, self._dispatching = self._dispatching, True
-        try:
-            yield
-        finally:
-            self._dispatching = outer
-        self._drop_overflow()
-        self.dispatch()
-
     async def extend(
         self, receipts: Sequence[Receipt], lease: int, *, let_go: bool = False
     ) -> Settlement:
@@ -591,7 +581,7 @@ class MemoryQueue(Queue):
         self._check()
         now = self._host.clock.now()
         failed: tuple[int, ...] = ()
-        with self._one_dispatch():
+        with _OneDispatch(self):
             for index, receipt in enumerate(receipts):
                 entry = self.entries.get(receipt.message)
                 if entry is None or receipt.token != entry.token or entry.state is not LEASED:
@@ -636,7 +626,7 @@ class MemoryQueue(Queue):
 
     async def release(self, owner: str) -> None:
         """Give back all that an owner holds."""
-        with self._one_dispatch():
+        with _OneDispatch(self):
             for entry in list(self._held.get(owner, {}).values()):
                 self._end_lease(entry)
                 self._return(entry)
@@ -794,7 +784,7 @@ class MemoryQueue(Queue):
             self._clockwork.redelay(settings.delay)  # as SQS does
         if settings.retention != old.retention:
             self._clockwork.watch_age(wanted=settings.retention is not None)
-        self._drop_overflow()
+        self.drop_overflow()
         self._host.configured(self)
         self._host.arm(self, now)
         return self._host.journal.commit()
@@ -806,7 +796,7 @@ class MemoryQueue(Queue):
             self._dedup.clear()
             self._host.journal.forget(self.number)
         dropped = [each for each in self.entries.values() if leased or each.state is not LEASED]
-        with self._one_dispatch():
+        with _OneDispatch(self):
             for entry in dropped:
                 if entry.state is LEASED:
                     self._end_lease(entry)
@@ -913,6 +903,29 @@ class MemoryQueue(Queue):
     def _check(self) -> None:
         if self.deleted:
             raise NotFoundError("queue", self.name)
+
+
+class _OneDispatch:
+    """Leases ended inside make room; what fills it is given in one go at the end.
+
+    A class, since a generator for a context costs a tenth of settling one message.
+    """
+
+    __slots__ = ("_outer", "_queue")
+
+    def __init__(self, queue: MemoryQueue) -> None:
+        self._queue = queue
+
+    def __enter__(self) -> None:
+        queue = self._queue
+        self._outer, queue.dispatching = queue.dispatching, True
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        queue = self._queue
+        queue.dispatching = self._outer
+        if kind is None:
+            queue.drop_overflow()
+            queue.dispatch()
 
 
 def _order_for(settings: QueueSettings) -> Order:
