@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
+import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
-from hubbub import Hub, Message, QueueSettings, Request, Response, hookimpl
+from hubbub import HttpSettings, Hub, Message, QueueSettings, Request, Response, hookimpl
 from hubbub.config import AdminSettings, HubSettings, PluginSettings
 from hubbub.hookspecs import HttpRoute
 
@@ -70,6 +72,33 @@ async def test_pages() -> None:
         assert (await client.get("/broken")).status_code == 500
         assert log.told("error") == ["request failed"]
         assert (await client.get("/healthz")).text == "ok\n"
+
+
+async def test_http_is_counted_by_listener() -> None:
+    async with (hub := admin_hub()).running(), browsing(hub) as client:
+        for path in ("/broken", "/healthz"):
+            await client.get(path)
+        lines = (await client.get("/metrics")).text.splitlines()
+        assert 'hubbub_http_requests_total{listener="admin"} 3.0' in lines
+        assert 'hubbub_http_crashes_total{listener="admin"} 1.0' in lines
+
+
+@pytest.mark.parametrize("http2", [True, False])
+async def test_a_hub_offers_http2_by_tls_unless_it_is_turned_off(
+    http2: bool, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    certificate = tmp_path / "cert.pem"
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_and_cert_chain_pem.write_to_path(str(certificate))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    listener = {"bind": ["127.0.0.1:0"], "tls": {"certificate": str(certificate)}}
+    admin = AdminSettings.model_validate({"listener": listener})
+    hub = make_hub(admin=admin, http=HttpSettings(http2=http2))
+    async with hub.running(), httpx.AsyncClient(http2=True, verify=context) as client:
+        answer = await client.get(f"{hub.endpoints[0].url}/healthz")
+        assert (answer.text, answer.http_version) == ("ok\n", "HTTP/2" if http2 else "HTTP/1.1")
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/readyz"])
