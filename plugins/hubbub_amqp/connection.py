@@ -287,7 +287,7 @@ class Connection:
         """Read what the client proves itself by; None if it proves nothing."""
         peer = self.transport.peer
         if attempt.mechanism == "EXTERNAL":
-            names = _certificate_names(self.transport)
+            names = self.transport.certificate_names
             self.user = names[0] if names else ""
             return ClientCertificate(names, peer, PROTOCOL) if names else None
         if attempt.mechanism == "AMQPLAIN":
@@ -533,15 +533,3 @@ class Connection:
                         "see consumers doc guide to learn more",
                     ),
                 )
-
-
-def _certificate_names(transport: Transport) -> tuple[str, ...]:
-    """Return common name and alternative names of a verified client certificate."""
-    certificate = transport.peer_certificate or {}
-    common = [
-        value
-        for part in certificate.get("subject", ())
-        for name, value in part
-        if name == "commonName"
-    ]
-    return (*common, *(value for _, value in certificate.get("subjectAltName", ())))

@@ -124,7 +124,7 @@ def credentials_of(request: Request, token: str | None = None) -> Credentials:
                 raise unauthenticated(f"The scheme {scheme[:40]!r} is not Bearer or Basic.")
     if token is not None:
         return BearerToken(token, peer, PROTOCOL)
-    names = _certificate_names(request.transport)
+    names = request.transport.certificate_names
     if names:
         return ClientCertificate(names, peer, PROTOCOL)
     return Anonymous(peer=peer, protocol=PROTOCOL)
@@ -145,15 +145,3 @@ def unauthenticated(detail: str, credentials: Credentials | None = None) -> Prob
     if isinstance(credentials, Anonymous):
         detail = "This address may not use the gateway without credentials."
     return Problem("unauthenticated", detail, _CHALLENGES)
-
-
-def _certificate_names(transport: Transport) -> tuple[str, ...]:
-    """Return common name and alternative names of a verified client certificate."""
-    certificate = transport.peer_certificate or {}
-    common = [
-        value
-        for part in certificate.get("subject", ())
-        for name, value in part
-        if name == "commonName"
-    ]
-    return (*common, *(value for _, value in certificate.get("subjectAltName", ())))

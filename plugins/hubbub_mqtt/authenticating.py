@@ -104,19 +104,7 @@ class Authenticator:
         if connect.password is not None:
             # A password alone is what 5.0 allows for tokens and the like (3.1.2.9).
             return BearerToken(connect.password.decode(errors="replace"), peer, protocol)
-        names = _certificate_names(self._transport)
+        names = self._transport.certificate_names
         if names:
             return ClientCertificate(names, peer, protocol)
         return Anonymous(peer=peer, protocol=protocol)
-
-
-def _certificate_names(transport: Transport) -> tuple[str, ...]:
-    """Return common name and alternative names of a verified client certificate."""
-    certificate = transport.peer_certificate or {}
-    common = [
-        value
-        for part in certificate.get("subject", ())
-        for name, value in part
-        if name == "commonName"
-    ]
-    return (*common, *(value for _, value in certificate.get("subjectAltName", ())))

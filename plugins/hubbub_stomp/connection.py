@@ -171,7 +171,7 @@ class Connection:
         guest = self._broker.guest and (connect.login, connect.passcode) == ("guest", "guest")
         if connect.login is not None and not guest:
             return Password(connect.login, (connect.passcode or "").encode(), peer, protocol)
-        names = _certificate_names(self._transport)
+        names = self._transport.certificate_names
         if names:
             return ClientCertificate(names, peer, protocol)
         return Anonymous(peer=peer, protocol=protocol)
@@ -443,15 +443,3 @@ def error_of(error: Exception, receipt: str = "", realm: str = DEFAULT_REALM) ->
         text = f"ACCESS_REFUSED - {error.action} '{error.resource}' refused"
         return StompError("access_refused", f"{text} for user '{error.principal}'\n", receipt)
     return StompError("Processing error", f"{error}\n", receipt)
-
-
-def _certificate_names(transport: Transport) -> tuple[str, ...]:
-    """Return common name and alternative names of a verified client certificate."""
-    certificate = transport.peer_certificate or {}
-    common = [
-        value
-        for part in certificate.get("subject", ())
-        for name, value in part
-        if name == "commonName"
-    ]
-    return (*common, *(value for _, value in certificate.get("subjectAltName", ())))

@@ -137,6 +137,18 @@ class Transport(ABC):
         self._pieces: list[bytes] = []
         self._progress: trio.Event | None = None
 
+    @property
+    def certificate_names(self) -> tuple[str, ...]:
+        """Common name and alternative names of the verified client certificate; empty: none."""
+        certificate = self.peer_certificate or {}
+        common = [
+            value
+            for part in certificate.get("subject", ())
+            for name, value in part
+            if name == "commonName"
+        ]
+        return (*common, *(value for _, value in certificate.get("subjectAltName", ())))
+
     @abstractmethod
     async def receive(self, max_bytes: int = RECEIVE_SIZE) -> bytes:
         """Wait for bytes; b"" when the peer has closed its side.
