@@ -378,6 +378,9 @@ class Connection:
             await self._outbox.settle(done, Outcome.ACCEPT)
         if refused:
             await self._outbox.settle(refused, Outcome.REJECT)
+        if self._inbox.behind:  # with PUBCOMPs, say
+            self._be_patient()
+            await self._inbox.catch_up()
         if not self._outbox.resumed and self._machine.state is State.CONNECTED:
             await self._outbox.resume()
 

@@ -183,22 +183,22 @@ class InboundQos2(Enum):
 
     #: PUBREC is still owed.
     PUBLISHED = "published"
-    #: PUBREC was sent, PUBREL is awaited.
+    #: PUBREC was sent.
     RECEIVED = "received"
-    #: PUBREL has come, PUBCOMP is owed.
-    RELEASED = "released"
 
 
 class Inbound:
     """Messages on their way from the peer, and the receive maximum it must keep (3.3.4, 4.3)."""
 
-    __slots__ = ("_qos1", "_qos2")
+    __slots__ = ("_completing", "_qos1", "_qos2")
 
     def __init__(self, taken_over: Iterable[int] = ()) -> None:
         #: How many PUBACKs are owed for each identifier. More than one if a client sends a message
         #: again on the same connection, which before 5.0 happens.
         self._qos1: dict[int, int] = {}
         self._qos2 = dict.fromkeys(taken_over, InboundQos2.RECEIVED)
+        #: How many PUBCOMPs are owed for each identifier, be it known or not.
+        self._completing: dict[int, int] = {}
 
     def __len__(self) -> int:
         """How many messages count towards the receive maximum."""
@@ -221,9 +221,9 @@ class Inbound:
 
         Between PUBREL and PUBCOMP it can be neither: that is an error.
         """
-        state = self._qos2.get(packet_id)
-        if state is InboundQos2.RELEASED:
+        if packet_id in self._completing:
             raise MqttError(Rule.PACKET_ID_NOT_FREE, f"packet identifier {packet_id}")
+        state = self._qos2.get(packet_id)
         if state is None:
             self._qos2[packet_id] = InboundQos2.PUBLISHED
         return state
@@ -244,17 +244,17 @@ class Inbound:
             return False
         if failed:
             del self._qos2[packet_id]
-        elif self._qos2[packet_id] is InboundQos2.PUBLISHED:
+        else:
             self._qos2[packet_id] = InboundQos2.RECEIVED
         return True
 
-    def release(self, packet_id: int) -> bool:
-        """Note a PUBREL; False for an unknown identifier."""
-        if packet_id not in self._qos2:
-            return False
-        self._qos2[packet_id] = InboundQos2.RELEASED
-        return True
+    def release(self, packet_id: int) -> None:
+        """Note a PUBREL, for which PUBCOMP is owed."""
+        self._completing[packet_id] = self._completing.get(packet_id, 0) + 1
 
     def pubcomp(self, packet_id: int) -> bool:
         """Note that PUBCOMP goes out; False for an unknown identifier."""
+        owed = self._completing.pop(packet_id, 0)
+        if owed > 1:
+            self._completing[packet_id] = owed - 1
         return self._qos2.pop(packet_id, None) is not None

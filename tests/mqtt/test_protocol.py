@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -353,6 +355,40 @@ def test_a_message_between_pubrel_and_pubcomp(answered: bool) -> None:
     again.pubrec(5)
     again.pubcomp(5)
     assert send(again, message) == [message]  # a new one [MQTT-4.3.3-12]
+
+
+@given(
+    st.sampled_from([V311, V5]),
+    st.booleans(),
+    st.lists(st.sampled_from(["publish", "refused", "bad", "pubrel", "answer"]), max_size=12),
+)
+def test_one_packet_identifier_in_any_order(
+    version: Version, resumed: bool, steps: list[str]
+) -> None:
+    """Answers come late, in order: each is owed, whatever the client has sent meanwhile."""
+    session = SessionState(inbound=frozenset({1})) if resumed else None
+    connection = connected(p.Connect("dev", version, clean_start=False), session=session)
+    text = Properties(payload_format_indicator=1)
+    packets = {
+        "publish": p.Publish("a", qos=2, packet_id=1),
+        "refused": p.Publish("a", qos=2, packet_id=1),
+        "bad": p.Publish("a", b"\xff", 2, packet_id=1, properties=text),
+        "pubrel": p.Pubrel(1),
+    }
+    owed: list[Callable[[], bytes]] = []
+    for step in [*steps, *["answer"] * len(steps)]:
+        if step == "answer":
+            if owed:
+                owed.pop(0)()
+            continue
+        if step == "bad" and version is not V5:
+            continue
+        for event in connection.receive_data(encode(packets[step], version)):
+            if isinstance(event, Released):
+                owed.append(partial(connection.pubcomp, 1))
+            elif isinstance(event, p.Publish | DuplicatePublish | RefusedPublish):
+                reason = 0x87 if step == "refused" and isinstance(event, p.Publish) else 0
+                owed.append(partial(connection.pubrec, 1, reason))
 
 
 @pytest.mark.parametrize(
