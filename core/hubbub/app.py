@@ -12,6 +12,7 @@ import trio
 
 from .acknowledger import Acknowledger
 from .auth import Authority, Credentials, Principal
+from .background import Background
 from .builtin import builtin_plugins
 from .bus import Bus
 from .clock import Clock, SystemClock
@@ -64,6 +65,8 @@ class Hub:
         self.flusher = Flusher()
         self.acknowledger = Acknowledger(self.log)
         """Calls back when commits are kept: for connections that must not wait."""
+        self.background = Background(self.log)
+        """Runs what connections start and need not wait for."""
         self.shutdown = Shutdown()
         self.manager = PluginManager(
             enable=self.config.plugins.enable,
@@ -195,6 +198,7 @@ class Hub:
                 await self.bus.load()
                 await self._declare()
                 async with (
+                    self.background.running(),
                     self.manager.lifespans(self, self.shutdown),
                     self._outlets.running(),
                     trio.open_nursery() as servers,

@@ -7,8 +7,6 @@ from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import trio
-
 from hubbub import DEFAULT_REALM, Delivery, Hub, Outcome, Principal, QueueSettings
 
 from .exchanges import BINDINGS, DELAYED_QUEUE, EXCHANGES, STREAMS, VirtualHost
@@ -42,7 +40,6 @@ class Broker:
         """Whether `guest` is nobody in particular."""
         self.connections: set[Connection] = set()
         self.vhosts: dict[str, VirtualHost] = {}
-        self._nursery: trio.Nursery | None = None
         capabilities = dict.fromkeys(_CAPABILITIES, True)
         secure = settings.tls is not None or settings.listener.tls is not None
         self.protocol_settings = ServerSettings(
@@ -104,10 +101,8 @@ class Broker:
     async def running(self) -> AsyncIterator[None]:
         """Take back what was kept, and work without clients inside the context."""
         with ExitStack() as stack:
-            async with trio.open_nursery() as self._nursery:
-                await self._load(stack)
-                yield
-                self._nursery.cancel_scope.cancel()
+            await self._load(stack)
+            yield
 
     def stop(self) -> None:
         """Ask all connections to end: the hub stops."""
@@ -146,8 +141,6 @@ class Broker:
             publication = host.pass_on([message], exchange)
             if publication.unmatched:
                 host.bus.lost("unroutable", 1, message.address)
-        assert self._nursery is not None
         # The copies were handed over before, so that both are kept, or the copies first.
-        self._nursery.start_soon(
-            host.bus.settle, [each.receipt for each in deliveries], Outcome.ACCEPT
-        )
+        receipts = [each.receipt for each in deliveries]
+        self.hub.background.spawn(partial(host.bus.settle, receipts, Outcome.ACCEPT))

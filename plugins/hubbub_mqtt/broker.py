@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -97,7 +97,6 @@ class Broker:
         self.sys_topics = SysTopics(self, settings.sys_interval)
         self._system = Principal(SYSTEM, realms=("*",))
         self._buses: dict[str, Session] = {}
-        self._nursery: trio.Nursery | None = None
         self._live_ids = itertools.count(1)
 
     def next_live_id(self) -> str:
@@ -151,26 +150,10 @@ class Broker:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve the connections until cancelled."""
-        try:
-            async with trio.open_nursery() as self._nursery:
-                self._nursery.start_soon(self.sessions.run)
-                self._nursery.start_soon(self.sys_topics.run, self.bus(DEFAULT_REALM))
-                task_status.started()
-        finally:
-            self._nursery = None
-
-    def spawn(self, run: Callable[[], Awaitable[None]]) -> None:
-        """Run something that a connection started and need not wait for. Failures are logged."""
-        if self._nursery is not None:
-            self._nursery.start_soon(self._guarded, run)
-
-    async def _guarded(self, run: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await run()
-        except HubbubError as error:
-            self.hub.log.info("mqtt: not done", reason=str(error))
-        except Exception:
-            self.hub.log.exception("mqtt: background task failed")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.sessions.run)
+            nursery.start_soon(self.sys_topics.run, self.bus(DEFAULT_REALM))
+            task_status.started()
 
     def stop(self) -> None:
         """Ask every connection to end."""

@@ -447,12 +447,12 @@ class Outbox:
                 self._corked.append(data)
                 waiting += sum(map(len, self._corked))
         if finished:
-            link.broker.spawn(partial(self._finish, finished))
+            link.broker.hub.background.spawn(partial(self._finish, finished))
         if waiting > HIGH_WATER and not self._paused:
             self._paused = True
             for consumption in self._consumptions.values():
                 consumption.pause()
-            link.broker.spawn(self._go_on)
+            link.broker.hub.background.spawn(self._go_on)
 
     def cork(self) -> None:
         """Hold messages from queues back until `uncork`: their SUBACK is to go first."""

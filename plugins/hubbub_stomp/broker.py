@@ -5,17 +5,13 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import socket
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
-
-import trio
 
 from hubbub import (
     DEFAULT_REALM,
     ExistsError,
     Hub,
-    HubbubError,
     Principal,
     QueueSettings,
     Session,
@@ -65,7 +61,6 @@ class Broker:
         self._realms |= {each.realm for each in config.streams}
         self._realms |= {realm for user in config.users for realm in user.realms}
         self._lines: dict[tuple[str, str | None, Version], bytes] = {}
-        self._nursery: trio.Nursery | None = None
 
     def new_session_id(self) -> str:
         """Make an identifier for a connection."""
@@ -98,28 +93,6 @@ class Broker:
         return line
 
     # running
-
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run what connections start, until cancelled."""
-        try:
-            async with trio.open_nursery() as self._nursery:
-                task_status.started()
-                await trio.sleep_forever()
-        finally:
-            self._nursery = None
-
-    def spawn(self, run: Callable[[], Awaitable[None]]) -> None:
-        """Run something that a connection started and need not wait for. Failures are logged."""
-        if self._nursery is not None:
-            self._nursery.start_soon(self._guarded, run)
-
-    async def _guarded(self, run: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await run()
-        except HubbubError as error:
-            self.hub.log.info("stomp: not done", reason=str(error))
-        except Exception:
-            self.hub.log.exception("stomp: background task failed")
 
     def stop(self) -> None:
         """Ask every connection to end."""

@@ -182,7 +182,7 @@ class Connection:
         transport, machine = self._transport, self._machine
         silence = _GRACE * machine.receives_every / 1000
         if machine.sends_every:
-            self._broker.spawn(self._beat)
+            self._broker.hub.background.spawn(self._beat)
         events = machine.receive_data(b"")  # what came along with the CONNECT
         while True:
             self._deadline.stop()

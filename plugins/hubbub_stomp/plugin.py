@@ -121,26 +121,23 @@ class StompPlugin:
         async def serve(transport: Transport) -> None:
             await Connection(broker, transport).serve()
 
-        async with trio.open_nursery() as nursery:
-            await nursery.start(broker.run)
-            self._broker = broker
-            async with trio.open_nursery() as listeners:
-                endpoints: list[Endpoint] = []
-                if settings.listener.bind:
-                    listen = partial(_listen, hub, serve, settings.listener, "stomp")
-                    endpoints += await listeners.start(listen)
-                if settings.tls is not None:
-                    endpoints += await listeners.start(
-                        partial(_listen, hub, serve, settings.tls, "stomp-tls")
-                    )
-                if settings.websocket is not None:
-                    endpoints += await listeners.start(
-                        partial(_listen_websocket, hub, broker, settings.websocket)
-                    )
-                task_status.started(endpoints)
-                await hub.shutdown.wait()
-                broker.stop()
-            nursery.cancel_scope.cancel()
+        self._broker = broker
+        async with trio.open_nursery() as listeners:
+            endpoints: list[Endpoint] = []
+            if settings.listener.bind:
+                listen = partial(_listen, hub, serve, settings.listener, "stomp")
+                endpoints += await listeners.start(listen)
+            if settings.tls is not None:
+                endpoints += await listeners.start(
+                    partial(_listen, hub, serve, settings.tls, "stomp-tls")
+                )
+            if settings.websocket is not None:
+                endpoints += await listeners.start(
+                    partial(_listen_websocket, hub, broker, settings.websocket)
+                )
+            task_status.started(endpoints)
+            await hub.shutdown.wait()
+            broker.stop()
 
 
 async def _serve_websocket(broker: Broker, websocket: WebSocket) -> None:

@@ -188,7 +188,7 @@ class Subscriptions:
             messages: Iterable[Message] = self._bus.peek(name, self._broker.settings.max_browsed)
             if filter_ is not None:
                 messages = filter(self._accepts(filter_), messages)
-            self._broker.spawn(partial(self._browse, subscription, list(messages)))
+            self._broker.hub.background.spawn(partial(self._browse, subscription, list(messages)))
             return
         self._consume(subscription, source, name, headers, filter_)
 
@@ -362,7 +362,7 @@ class Subscriptions:
             for source in self._sources:
                 if source.consumption is not None:
                     source.consumption.pause()
-            self._broker.spawn(self._go_on)
+            self._broker.hub.background.spawn(self._go_on)
 
     async def _go_on(self) -> None:
         try:
@@ -403,7 +403,7 @@ class Subscriptions:
         self._backlog_bytes += sum(map(len, tails))
         if not self._catching_up:
             self._catching_up = True
-            self._broker.spawn(self._catch_up)
+            self._broker.hub.background.spawn(self._catch_up)
 
     async def _catch_up(self) -> None:
         """Send the backlog as fast as the client reads."""
@@ -477,7 +477,7 @@ class Subscriptions:
             self._bus.watch(name, shard.id, _nothing)()
         credit = Credit(prefetch(headers, self._broker.settings.max_unacknowledged))
         source.reader = trio.CancelScope()
-        self._broker.spawn(
+        self._broker.hub.background.spawn(
             partial(self._read_stream, subscription, source, name, positions, credit)
         )
 
