@@ -108,17 +108,17 @@ async function topic(connect, name) {
   };
 }
 
-/** What is sent in a transaction comes at its end or never. */
+/** What is sent in a transaction comes at its end or never, and so does its receipt. */
 async function transaction(connect, name) {
   const { client } = await connect();
   const destination = `/queue/${name}`;
   const { inbox } = await subscribe(client, destination);
   const aborted = client.begin();
-  await publish(client, destination, "aborted", { transaction: aborted.id });
+  client.publish({ destination, body: "aborted", headers: { transaction: aborted.id } });
   aborted.abort();
   const committed = client.begin();
-  await publish(client, destination, "one", { transaction: committed.id });
-  await publish(client, destination, "two", { transaction: committed.id });
+  client.publish({ destination, body: "one", headers: { transaction: committed.id } });
+  client.publish({ destination, body: "two", headers: { transaction: committed.id } });
   await publish(client, destination, "outside");
   const outside = await inbox.next();
   committed.commit();
