@@ -52,16 +52,13 @@ async def _serve(
         )
 
     try:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(gateway.websockets.run)
-            await hub.serve_http(
-                gateway,
-                settings.listener,
-                describe,
-                name="gateway",
-                render_error=render_error,
-                task_status=task_status,
-            )
-            nursery.cancel_scope.cancel()
+        await hub.serve_http(
+            gateway,
+            settings.listener,
+            describe,
+            name="gateway",
+            render_error=render_error,
+            task_status=task_status,
+        )
     finally:
         gateway.close()

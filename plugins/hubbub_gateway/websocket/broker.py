@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
-
-import trio
 
 from hubbub import (
     ExistsError,
     Hub,
-    HubbubError,
     NotFoundError,
     QueueSettings,
     Session,
@@ -30,7 +27,7 @@ SessionKey = tuple[str, str]
 
 
 class Broker:
-    """Settings, background tasks, and who has which session. Made anew for each hub."""
+    """Settings, and who has which session. Made anew for each hub."""
 
     def __init__(
         self,
@@ -61,29 +58,6 @@ class Broker:
         self._create_queues = create_queues
         self._create_streams = create_streams
         self._holders: dict[SessionKey, Connection] = {}
-        self._nursery: trio.Nursery | None = None
-
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run what connections start, until cancelled."""
-        try:
-            async with trio.open_nursery() as self._nursery:
-                task_status.started()
-                await trio.sleep_forever()
-        finally:
-            self._nursery = None
-
-    def spawn(self, run: Callable[[], Awaitable[None]]) -> None:
-        """Run something that a connection need not wait for. Failures are logged."""
-        if self._nursery is not None:
-            self._nursery.start_soon(self._guarded, run)
-
-    async def _guarded(self, run: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await run()
-        except HubbubError as error:
-            self.hub.log.info("websocket: not done", reason=str(error))
-        except Exception:
-            self.hub.log.exception("websocket: background task failed")
 
     # sessions
 

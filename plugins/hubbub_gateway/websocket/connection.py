@@ -227,7 +227,7 @@ class Connection:
         stack.enter_context(self._bus)
         self._outbox = Outbox(
             websocket, machine, self._bus, hello.binary, settings.slow_subscriber_bytes,
-            broker.spawn,
+            broker.hub.background.spawn,
         )  # fmt: skip
         expires = None
         if hello.expires is not None:

@@ -45,7 +45,7 @@ class Outbox:
         bus: Session,
         binary: Binary,
         slow_bytes: int,
-        spawn: Callable[[Callable[[], Awaitable[None]]], None],
+        spawn: Callable[[Callable[[], Awaitable[object]]], None],
     ) -> None:
         self._websocket = websocket
         self._machine = machine

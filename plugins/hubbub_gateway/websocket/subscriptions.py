@@ -362,7 +362,7 @@ class Subscriptions:
         subscription.state = source
         source.records = Records(self._bus, request, subscription, self._outbox, Credit(credit))
         self._answer(request, subscription, credit)
-        self._broker.spawn(partial(self._read, source.records, subscription))
+        self._broker.hub.background.spawn(partial(self._read, source.records, subscription))
 
     async def _read(self, records: Records, subscription: Subscription) -> None:
         reason = await records.run()
