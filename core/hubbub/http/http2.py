@@ -9,7 +9,6 @@ Source: RFC 9113.
 """
 
 import contextlib
-import re
 from collections.abc import AsyncIterable, AsyncIterator
 
 import h2.config
@@ -24,6 +23,7 @@ from hpack import HPACKError
 from hyperframe.frame import GoAwayFrame
 
 from hubbub.http.heads import CommonHeaders
+from hubbub.http.http2_fields import read_head, write_fields
 from hubbub.http.http2_frames import (
     PREFACE,
     Allowance,
@@ -32,8 +32,8 @@ from hubbub.http.http2_frames import (
     FrameReader,
     FrameType,
 )
-from hubbub.http.messages import HttpError, Request, Response, Upgrade, close_body
-from hubbub.http.parser import BadRequest, RequestHead
+from hubbub.http.messages import HttpError, Request, Upgrade, close_body
+from hubbub.http.parser import BadRequest
 from hubbub.http.service import Service
 from hubbub.net.deadline import Deadline
 from hubbub.net.transport import Transport, TransportClosed
@@ -53,13 +53,6 @@ HEADER_TABLE_SIZE = 4096
 """Bytes of headers that are remembered to compress those that follow."""
 FAIRNESS = 32
 """Frames that are handled before the others have their turn."""
-
-_TARGET = re.compile(rb"[\x21-\x7e]+")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_HOP_BY_HOP = frozenset({"connection", "keep-alive", "proxy-connection", "upgrade"})
-"""What says something of an HTTP/1.1 connection, and must not be sent (8.2.2)."""
 
 
 class _H2(h2.connection.H2Connection):
@@ -413,10 +406,11 @@ class _Stream:
         service.stats.requests += 1
         try:
             with self._scope:
-                head = _read_head(event, service.settings.max_headers)
-                self._continue_wanted = head.expects_continue
-                if event.stream_ended is not None:
+                alone = event.stream_ended is not None
+                if alone:  # else the end may have come already, before this task had its turn
                     self._ended = True
+                head = read_head(event.headers, service.settings.max_headers, ended=alone)
+                self._continue_wanted = head.expects_continue
                 await self._answer(Request(head, self))
         except BadRequest as error:
             service.stats.bad_requests += 1
@@ -430,15 +424,15 @@ class _Stream:
             self._close()
 
     async def _answer(self, request: Request) -> None:
-        service = self._connection.service
+        service, common = self._connection.service, self._connection.common
         response = await service.ask(request)
         if isinstance(response, Upgrade):
             response = service.crashed(RuntimeError("an upgrade over HTTP/2"), request)
         try:
-            fields, length = self._fields(response, request.method)
+            fields, length = write_fields(response, request.method, common)
         except ValueError as error:
             response = service.crashed(error, request)
-            fields, length = self._fields(response, request.method)
+            fields, length = write_fields(response, request.method, common)
         body = response.body
         if request.method == "HEAD" or response.status in {204, 304} or body == b"":
             self._send_head(fields, end=True)
@@ -474,50 +468,6 @@ class _Stream:
         if left > 0:
             raise ValueError("the body is shorter than its Content-Length")
         await self._send(b"", end=True)
-
-    def _fields(
-        self, response: Response, method: str
-    ) -> tuple[list[tuple[bytes, bytes]], int | None]:
-        """Return the header fields of an answer, and the length of a streamed body if it is known.
-
-        Raises:
-            ValueError: the answer would break the message.
-        """
-        status, body = response.status, response.body
-        if not 200 <= status <= 599:
-            raise ValueError(f"no final HTTP status: {status}")
-        common = self._connection.common
-        length: str | None = None
-        fields = {"date": common.date(), "server": common.server}
-        lines: list[tuple[str, str]] = []
-        for name, value in response.headers:
-            name = name.lower()  # noqa: PLW2901
-            if name in _HOP_BY_HOP:
-                continue
-            if name == "transfer-encoding":
-                raise ValueError("Transfer-Encoding is set by the server alone")
-            if name == "content-length":
-                length = value
-            if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-                raise ValueError(f"illegal response headers: {response.headers!r}")
-            fields.pop(name, None)
-            lines.append((name, value.strip()))
-        if status in {204, 304}:
-            if body:
-                raise ValueError(f"an answer with status {status} has no body")
-        elif isinstance(body, bytes):
-            if length is None:
-                lines.append(("content-length", str(len(body))))
-            elif length != str(len(body)) and method != "HEAD":
-                raise ValueError(f"Content-Length is {length}, but the body has {len(body)} bytes")
-        elif length is not None and not (length.isascii() and length.isdecimal()):
-            raise ValueError(f"illegal Content-Length {length!r}")
-        added = [(name, value) for name, value in fields.items() if value]
-        encoded = [
-            (name.encode(), value.encode("latin-1"))
-            for name, value in [(":status", str(status)), *added, *lines]
-        ]
-        return encoded, None if length is None else int(length)
 
     # sending
 
@@ -580,7 +530,7 @@ class _Stream:
             return
         response = self._connection.service.render_error(error)
         assert isinstance(response.body, bytes)
-        fields, _ = self._fields(response, "GET")
+        fields, _ = write_fields(response, "GET", self._connection.common)
         self._send_head(fields)
         window = self._connection.h2.local_flow_control_window(self.id)
         fits = window >= len(response.body)
@@ -608,44 +558,3 @@ def _code_of(error: h2.exceptions.ProtocolError) -> ErrorCodes:
     if type(error) is h2.exceptions.ProtocolError and isinstance(error.__cause__, HPACKError):
         return ErrorCodes.COMPRESSION_ERROR  # 4.3
     return error.error_code
-
-
-def _read_head(event: h2.events.RequestReceived, max_headers: int) -> RequestHead:
-    """Turn header fields into a request's head; h2 has checked them (8.2, 8.3).
-
-    Raises:
-        BadRequest: it is none that HTTP/1.1 could have carried.
-    """
-    pseudo: dict[bytes, bytes] = {}
-    headers: list[tuple[bytes, bytes]] = []
-    for name, value in event.headers:
-        raw_name, raw_value = _raw(name), _raw(value)
-        if raw_name.startswith(b":"):
-            pseudo[raw_name] = raw_value
-        else:
-            headers.append((raw_name, raw_value))
-    if len(headers) > max_headers:
-        raise BadRequest("too many headers", 431)
-    method = pseudo[b":method"].decode("latin-1")
-    if not _TOKEN.fullmatch(method):
-        raise BadRequest("illegal method")
-    if method == "CONNECT":
-        raise BadRequest("no CONNECT here", 501)
-    path = pseudo[b":path"]
-    if not _TARGET.fullmatch(path) or not (path.startswith(b"/") or path == b"*"):
-        raise BadRequest("illegal path")
-    by_name = dict(headers)
-    authority = pseudo.get(b":authority")
-    if authority is not None and b"host" not in by_name:
-        headers.insert(0, (b"host", authority))
-    length = int(by_name[b"content-length"]) if b"content-length" in by_name else None
-    if event.stream_ended is not None:
-        if length:
-            raise BadRequest("the body is shorter than its Content-Length")
-        length = 0
-    expects_continue = by_name.get(b"expect", b"").lower() == b"100-continue"
-    return RequestHead(method, path.decode("ascii"), "2", headers, True, expects_continue, length)
-
-
-def _raw(text: bytes | str) -> bytes:
-    return text.encode("latin-1") if isinstance(text, str) else text
