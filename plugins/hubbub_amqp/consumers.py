@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from math import inf
@@ -238,6 +238,8 @@ class StreamConsumer(Consumer):
         """The least sequence number that is wanted: an offset may be one that is still to come."""
         self._scope = trio.CancelScope()
         self._stir = trio.Event()
+        self._watched: list[Callable[[], None]] = []
+        """What ends the watching of shards."""
 
     def start(self) -> None:
         """Begin to deliver."""
@@ -257,9 +259,8 @@ class StreamConsumer(Consumer):
         self._stir.set()
 
     async def _run(self) -> None:
-        bus = self.channel.connection.bus
         with self._scope:
-            forget = [bus.watch(self.queue, shard, self.resume) for shard in self._shards]
+            self._watch(self._shards)
             try:
                 while True:
                     self._stir = trio.Event()
@@ -268,8 +269,13 @@ class StreamConsumer(Consumer):
             except HubbubError as error:
                 self.ended(str(error))
             finally:
-                for each in forget:
-                    each()
+                for forget in self._watched:
+                    forget()
+
+    def _watch(self, shards: Iterable[int]) -> None:
+        """Be told of what comes to shards."""
+        bus = self.channel.connection.bus
+        self._watched += [bus.watch(self.queue, shard, self.resume) for shard in shards]
 
     async def _read(self) -> bool:
         """Deliver what there is; tell whether there was anything."""
@@ -300,6 +306,7 @@ class StreamConsumer(Consumer):
                 for child in result.children:
                     if child.id not in self._positions and child.id not in self._shards:
                         self._shards.append(child.id)
+                        self._watch([child.id])
                         self._positions[child.id] = self._stream.oldest(child.id)
                         found = True
                 return found

@@ -26,6 +26,7 @@ from hubbub import (
     RefusedError,
     Scope,
     Session,
+    ShardInfo,
     StreamInfo,
     Transport,
     TransportClosed,
@@ -103,13 +104,41 @@ class Credit:
     def give_back(self) -> None:
         """Note that a record is acknowledged."""
         self.left += 1
-        self._more.set()
+        more, self._more = self._more, trio.Event()  # readers of several shards may wait
+        more.set()
 
     async def wait(self) -> None:
         """Wait until there is some."""
         while self.left <= 0:
-            self._more = trio.Event()
             await self._more.wait()
+
+
+class ShardOrder:
+    """Which shards of a stream may be read by now: a child comes after its parents."""
+
+    __slots__ = ("_unread", "_waiting")
+
+    def __init__(self, positions: Iterable[Position]) -> None:
+        self._waiting = {position.shard: position for position in positions}
+        self._unread = set(self._waiting)
+
+    def ready(self, shards: Iterable[ShardInfo]) -> list[Position]:
+        """Take out where to begin in those shards whose parents are read to their ends."""
+        return [
+            self._waiting.pop(shard.id)
+            for shard in shards
+            if shard.id in self._waiting
+            and shard.parent not in self._unread
+            and shard.adjacent_parent not in self._unread
+        ]
+
+    def finish(self, shard: int, children: Iterable[ShardInfo]) -> None:
+        """Note that a shard is read to its end."""
+        self._unread.discard(shard)
+        for child in children:
+            if child.id not in self._unread:
+                self._unread.add(child.id)
+                self._waiting[child.id] = Position(child.id, 0, inclusive=True)
 
 
 class Subscriptions:
@@ -491,23 +520,34 @@ class Subscriptions:
     ) -> None:
         """Send the records of all shards from some positions on; parents before their children."""
         assert source.reader is not None
+        order = ShardOrder(positions)
+
+        async def read_shard(position: Position) -> None:
+            children = await self._read_shard(subscription, name, position, credit)
+            if children is not None:
+                order.finish(position.shard, children)
+                read_ready()
+
+        def read_ready() -> None:
+            stream = self._bus.find_stream(name)
+            for position in order.ready(() if stream is None else stream.shards()):
+                nursery.start_soon(read_shard, position)
+
         with source.reader:
             async with trio.open_nursery() as nursery:
-                for position in positions:
-                    nursery.start_soon(
-                        self._read_shard, nursery, subscription, name, position, credit
-                    )
+                read_ready()
 
     async def _read_shard(
         self,
-        nursery: trio.Nursery,
         subscription: Subscription,
         name: str,
-        position: Position | None,
+        start: Position,
         credit: Credit,
-    ) -> None:
+    ) -> tuple[ShardInfo, ...] | None:
+        """Send the records of a shard; return its children at its end, None if all has ended."""
+        position = start
         try:
-            while position is not None and self._machine.state is State.CONNECTED:
+            while self._machine.state is State.CONNECTED:
                 await credit.wait()
                 changed = trio.Event()
                 unwatch = self._bus.watch(name, position.shard, changed.set)
@@ -523,16 +563,13 @@ class Subscriptions:
                 self._send_records(subscription, found.records, credit)
                 await self._transport.drain()
                 if found.next is None:
-                    for child in found.children:
-                        start = Position(child.id, 0, inclusive=True)
-                        nursery.start_soon(
-                            self._read_shard, nursery, subscription, name, start, credit
-                        )
+                    return found.children
                 position = found.next
         except TransportClosed:
             pass  # the one who reads is told as well
         except HubbubError as error:
             self._gone(subscription, str(error))
+        return None
 
     def _send_records(
         self, subscription: Subscription, records: Sequence[Record], credit: Credit
