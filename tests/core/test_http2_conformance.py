@@ -1,7 +1,7 @@
 """What a server must do about frames that RFC 9113 forbids, section by section."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,15 +66,28 @@ class Answers:
     closed: bool = False
 
 
-async def say(running: Running, data: bytes, *, until: int | None = None) -> Answers:
-    """Begin a connection, send frames, and read until an answer on `until`, or the end."""
+async def say(
+    running: Running,
+    data: bytes,
+    *,
+    until: int | None = None,
+    at_least: Mapping[int, int] | None = None,
+) -> Answers:
+    """Begin a connection, send frames, and read until an answer on `until`, or the end.
+
+    `at_least` has bytes that are awaited beside it, by stream: streams overtake one another.
+    """
     answers = Answers()
     buffer = b""
     async with await trio.open_tcp_stream("127.0.0.1", running.port) as stream:
         await stream.send_all(PREFACE + setting())
         await stream.send_all(data)
         with trio.move_on_after(10):
-            while until is None or not {until} & (answers.ended | set(answers.reset)):
+            while (
+                until is None
+                or until not in answers.ended | set(answers.reset)
+                or any(answers.data.get(each, 0) < size for each, size in (at_least or {}).items())
+            ):
                 try:
                     more = await stream.receive_some()
                 except trio.BrokenResourceError:
@@ -276,5 +289,5 @@ async def test_no_more_than_the_windows_is_sent() -> None:
     async with serving(echo) as running:
         body = frame(DATA, 0, 1, bytes(16_384)) * 5 + frame(DATA, END_STREAM, 1)
         asked = opening() + body
-        answers = await say(running, asked + headers(3), until=3)
+        answers = await say(running, asked + headers(3), until=3, at_least={1: 65_535})
         assert answers.data == {1: 65_535}

@@ -110,7 +110,7 @@ class Everybody:
         _visit(endpoint.get().json["SubscribeURL"])
         text = _text(mails.get(timeout=WAIT)[1])
         _visit(next(line for line in text.splitlines() if line.startswith("http")))
-        self.device = MqttClient(hub, "device", clean=False)
+        self.device = MqttClient(hub, "device", clean=False, manual=True)
         self.device.subscribe(f"{TOPIC}/#")
         self.page = Page(hub)
         self.page.ask("subscribe", pattern=f"{TOPIC}/#", ack=True)
@@ -120,7 +120,7 @@ class Everybody:
 
     def connect_again(self) -> None:
         """Connect those who were cut off; they need not subscribe again."""
-        self.device = MqttClient(self._hub, "device", clean=False)
+        self.device = MqttClient(self._hub, "device", clean=False, manual=True)
         self.page = Page(self._hub)
 
     def check(self, text: str, *, signed: bool = True) -> None:
@@ -148,8 +148,11 @@ class Everybody:
                 break
         while _text(self._mails.get(timeout=2 * WAIT)[1]).splitlines()[0] != text:
             pass
-        while self.device.next().payload.decode() != text:
-            pass
+        while True:
+            message = self.device.next()
+            self.device.acknowledge(message)
+            if message.payload.decode() == text:
+                break
         while self.page.next() != text:
             pass
 
