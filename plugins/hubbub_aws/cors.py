@@ -5,9 +5,8 @@ somebody who runs them. So a request that names an origin is served only if the 
 """
 
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
-from hubbub import Request
+from hubbub import Origins, Request
 
 _EXPOSED = "x-amzn-RequestId,x-amzn-query-error,x-amzn-ErrorType,Date"
 _ALLOWED = (
@@ -18,26 +17,14 @@ _MAX_AGE = "172800"
 
 
 class Cors:
-    """Decides for a list of origins; one without a port stands for all its ports."""
+    """Decides for a list of origins, as `hubbub.Origins` reads it."""
 
     def __init__(self, origins: Iterable[str]) -> None:
-        listed = {origin.rstrip("/").lower() for origin in origins}
-        self._all = "*" in listed
-        self._origins = listed
+        self._origins = Origins(origins)
 
     def allows(self, origin: str) -> bool:
         """Tell whether pages of this origin may call."""
-        if self._all:
-            return True
-        origin = origin.lower()
-        if origin in self._origins:
-            return True
-        try:
-            parts = urlsplit(origin)
-            host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        except ValueError:
-            return False
-        return f"{parts.scheme}://{host}" in self._origins
+        return origin in self._origins
 
     def headers(self, origin: str) -> tuple[tuple[str, str], ...]:
         """Return the headers of an answer to a page of an origin that is allowed."""

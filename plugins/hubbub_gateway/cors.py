@@ -8,9 +8,8 @@ the page's origin is listed, even one that browsers would send without asking.
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlsplit
 
-from hubbub import Request
+from hubbub import Origins, Request
 
 from .hosts import HostNames
 from .problems import Problem
@@ -27,13 +26,11 @@ Header = tuple[str, str]
 
 
 class Cors:
-    """Decides for a list of origins; one without a port stands for all its ports."""
+    """Decides for a list of origins, as `hubbub.Origins` reads it."""
 
     def __init__(self, settings: CorsSettings, hosts: HostNames) -> None:
-        listed = {origin.rstrip("/").lower() for origin in settings.origins}
         self._hosts = hosts
-        self._all = "*" in listed
-        self._origins = listed
+        self._origins = Origins(settings.origins)
         self._credentials = settings.credentials
         self._max_age = str(round(settings.max_age))
 
@@ -48,33 +45,19 @@ class Cors:
         headers = request.headers
         origin = headers.get("origin")
         if origin:
-            if self.allows(origin):
+            if origin in self._origins:
                 return origin
             host = headers.get("host").lower()
             if origin.lower().partition("://")[2] == host and self._hosts.has(host):
                 return None
             raise Problem("origin", f"Pages of the origin {origin[:200]!r} may not call this API.")
-        if headers.get("sec-fetch-site") in _OTHER_SITES and not self._all:
+        if headers.get("sec-fetch-site") in _OTHER_SITES and not self._origins.everybody:
             raise Problem("origin", "A page of another site may not call this API.")
         return None
 
-    def allows(self, origin: str) -> bool:
-        """Tell whether pages of this origin may call."""
-        if self._all:
-            return True
-        origin = origin.lower()
-        if origin in self._origins:
-            return True
-        try:
-            parts = urlsplit(origin)
-            host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        except ValueError:
-            return False
-        return f"{parts.scheme}://{host}" in self._origins
-
     def headers(self, origin: str) -> tuple[Header, ...]:
         """Return the headers of an answer to a page of an origin that is allowed."""
-        if self._all and not self._credentials:
+        if self._origins.everybody and not self._credentials:
             return (
                 ("Access-Control-Allow-Origin", "*"),
                 ("Access-Control-Expose-Headers", _EXPOSED),

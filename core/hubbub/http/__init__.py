@@ -6,6 +6,7 @@ hands the connection to another protocol. `HttpServer` is a handler for `hubbub.
 
 from hubbub.http.compression import CompressionSettings, compress
 from hubbub.http.messages import App, Headers, HttpError, Request, Response, Upgrade
+from hubbub.http.origins import Origins
 from hubbub.http.parser import BadRequest, RequestHead
 from hubbub.http.server import HttpServer
 from hubbub.http.settings import HttpSettings, HttpStats
@@ -19,6 +20,7 @@ __all__ = [
     "HttpServer",
     "HttpSettings",
     "HttpStats",
+    "Origins",
     "Request",
     "RequestHead",
     "Response",
