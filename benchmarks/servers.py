@@ -92,7 +92,11 @@ def _launch_hubbub(sections: Sequence[str], folder: Path) -> Launch:
     config = folder / "hubbub.toml"
     config.write_text("\n".join(lines) + "\n")
     command = [sys.executable, "-m", "hubbub", "serve"]
-    return Launch([*command, "--config", str(config), "--data", str(folder / "data")], ports)
+    # pip compiles what it installs; a checkout is compiled at its first start, unless forbidden.
+    environment = {"PYTHONDONTWRITEBYTECODE": ""}
+    return Launch(
+        [*command, "--config", str(config), "--data", str(folder / "data")], ports, environment
+    )
 
 
 def _launch_mosquitto(command: str, folder: Path) -> Launch:

@@ -15,7 +15,6 @@ import msgspec
 
 from hubbub import Message, Wire
 from hubbub_aws import AwsError
-from hubbub_sns.identifiers import IDENTIFIERS
 from hubbub_sns.messages import WIRE, Properties, encode_properties, properties_of
 from hubbub_sns.messages import timestamp as spell_time
 from hubbub_sns.policy_syntax import PolicyError, parse_json
@@ -204,6 +203,9 @@ def _texts(given: Mapping[str, Any], name: str) -> list[str]:
 def _finder(name: str, customs: Mapping[str, Find]) -> tuple[str, Find]:
     if name in customs:
         return name, customs[name]
+    # Their hundred patterns take a while to compile, and few hubs have a policy.
+    from hubbub_sns.identifiers import IDENTIFIERS  # noqa: PLC0415
+
     managed = IDENTIFIERS.get(name.removeprefix(_MANAGED))
     if managed is None or not name.startswith(_MANAGED):
         raise _wrong(f"there is no data identifier {name}")

@@ -37,7 +37,6 @@ from hubbub_sns.topics import Topics
 if TYPE_CHECKING:
     from hubbub import Hub
 
-KEYS = "sns.key"
 UNSIGNED = frozenset({"ConfirmSubscription", "Unsubscribe"})
 OPT_OUT = "/sns/opt-out"
 
@@ -69,7 +68,9 @@ class Sns:
         self.senders = Senders(settings, envelopes, self.mobile, self.outbox)
         self.deliveries = Deliveries(hub, settings, store, fanout, self.senders, feedback)
         replays = Replays(store, fanout, guard)
-        self.subscriptions = Subscriptions(hub, store, fanout, filters, self.deliveries, replays)
+        self.subscriptions = Subscriptions(
+            hub, store, signer, fanout, filters, self.deliveries, replays
+        )
         self._families = (
             Topics(store, self.archive, self.subscriptions),
             self.subscriptions,
@@ -85,7 +86,9 @@ class Sns:
         """Load everything and attach the subscriptions; end them on leaving."""
         store = Store(hub)
         try:
-            signer = await _signer(store, hub.config.section(SnsSettings).key_size)
+            signer = await Signer.load(
+                store.session(DEFAULT_REALM), hub.config.section(SnsSettings).key_size
+            )
             sns = cls(hub, store, signer, filters)
             await store.load()
             await sns.deduplicator.load()
@@ -128,7 +131,7 @@ class Sns:
 
     async def _certificate(self, request: Request) -> Response:
         headers = [("Content-Type", "application/x-pem-file")]
-        return Response(200, headers, self._signer.certificate)
+        return Response(200, headers, await self._signer.certificate())
 
     def routes(self) -> Iterable[HttpRoute]:
         """Return the pages of the admin listener."""
@@ -145,13 +148,3 @@ class Sns:
             return Response(400, body=b"give phone=+49...\n")
         await self.mobile.opt_out(account, self._aws.realm(account, self._aws.region), phone)
         return Response(204)
-
-
-async def _signer(store: Store, bits: int) -> Signer:
-    """Return the signer of this hub; its key is kept with everything else."""
-    session = store.session(DEFAULT_REALM)
-    async for document in session.documents(KEYS):
-        return Signer.load(document.value)
-    signer = await trio.to_thread.run_sync(Signer.generate, bits)
-    await session.put_document(KEYS, "signing", signer.pem).wait()
-    return signer

@@ -28,6 +28,7 @@ from hubbub_sns.names import FIFO_SUFFIX, parse_arn, parse_subscription, pattern
 from hubbub_sns.pages import paginate
 from hubbub_sns.policy_syntax import PolicyError, parse_json
 from hubbub_sns.records import Protocol, Subscription, Topic
+from hubbub_sns.signing import Signer
 from hubbub_sns.store import Store
 from hubbub_sns.topics import locate
 
@@ -55,11 +56,12 @@ class Subscriptions:
     """The actions on subscriptions, and what happens to them in time."""
 
     def __init__(
-        self, hub: "Hub", store: Store, fanout: Fanout, filters: Filters,
+        self, hub: "Hub", store: Store, signer: Signer, fanout: Fanout, filters: Filters,
         deliveries: Deliveries, replays: Replays,
     ) -> None:  # fmt: skip
         self._hub = hub
         self._store = store
+        self._signer = signer
         self._fanout = fanout
         self._filters = filters
         self._deliveries = deliveries
@@ -86,6 +88,8 @@ class Subscriptions:
                 for subscription in list(self._store.subscriptions.values()):
                     if subscription.replay is not None:
                         self._nursery.start_soon(self._replays.run, subscription)
+                if self._store.subscriptions:
+                    self._nursery.start_soon(self._signer.prepare)
                 self._nursery.start_soon(self._sweep)
                 task_status.started([])
                 await self._hub.shutdown.wait()
@@ -154,6 +158,7 @@ class Subscriptions:
             principal=principal_arn(context), base_url=context.url, attributes=attributes,
             pending=pending, authenticated=not pending,
         )  # fmt: skip
+        await self._signer.prepare()  # a message may follow in the next turn
         await self._deliveries.prepare(subscription)
         if pending:
             self._ask(subscription, SUBSCRIBE)
