@@ -7,10 +7,8 @@ import h11
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from hubbub.http import BadRequest, HttpSettings, RequestHead, h11_heads, httptools_heads
-from hubbub.http import settings as settings_module
+from hubbub.http import BadRequest, RequestHead, h11_heads, httptools_heads
 from hubbub.http.chunked import ChunkedDecoder, ChunkedError
 from hubbub.http.parser import RequestParser, Splitter
 
@@ -185,10 +183,3 @@ def test_any_bytes_are_chunks_or_refused(data: bytes) -> None:
     except ChunkedError:
         return
     assert decoder.pending <= len(data)
-
-
-def test_a_parser_that_is_not_installed_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert HttpSettings(parser="httptools").parser == "httptools"
-    monkeypatch.setattr(settings_module, "find_spec", lambda _: None)
-    with pytest.raises(ValidationError, match=r"httptools is not installed: pip install"):
-        HttpSettings(parser="httptools")

@@ -1,4 +1,4 @@
-"""Heads by h11, the strict default."""
+"""Heads by h11, which is all Python: for those who want no parser in C, and the tests' oracle."""
 
 import h11
 

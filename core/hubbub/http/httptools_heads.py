@@ -1,4 +1,4 @@
-"""Heads by httptools, which is faster than h11: the parser of Node.js, in C.
+"""Heads by httptools, the default: the parser of Node.js, in C.
 
 It is lax in what it takes for a request line and knows few methods, so that line is split here. It
 goes on to look for a body, which is no concern of ours.

@@ -1,6 +1,6 @@
 """Reading HTTP/1.1 requests from bytes, without I/O: where heads and bodies end, what they mean.
 
-A library splits a head into its fields: h11, or httptools where that is chosen. Everything on which
+A library splits a head into its fields: httptools, or h11 where that is chosen. Everything on which
 the safety of a connection hangs is decided here, once for both: how long a request is, and that it
 can be read in one way only. A proxy before us that reads it in another would see other requests
 than we do (request smuggling), so what RFC 9112 lets a server repair is refused: folded lines, bare

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 
-from hubbub.http import h11_heads
 from hubbub.http.heads import CommonHeaders, HeadWriter
 from hubbub.http.http1 import Http1Connection
 from hubbub.http.messages import App, HttpError, Request, Response
@@ -83,8 +82,9 @@ class HttpServer:
 
 
 def _find_splitter(settings: HttpSettings) -> Splitter:
-    if settings.parser == "httptools":
-        from hubbub.http import httptools_heads  # noqa: PLC0415 - may not be installed
-
-        return httptools_heads.split
-    return h11_heads.split
+    """Load one library; the other costs start time and memory for nothing."""
+    if settings.parser == "h11":
+        from hubbub.http.h11_heads import split  # noqa: PLC0415
+    else:
+        from hubbub.http.httptools_heads import split  # noqa: PLC0415
+    return split
