@@ -34,7 +34,10 @@ def parse_json(name: str, text: str) -> Any:
             f"{name}: failed to parse JSON. {error.reason}\n at [Source: {_HIDDEN}; line: {line}, "
             f"column: {column}]"
         ) from None
-    return msgspec.json.decode(text)
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.MsgspecError as error:  # such as a number too large for a double
+        raise PolicyError(f"{name}: failed to parse JSON. {error}") from None
 
 
 def parse_policy(text: str, *, nested: bool) -> dict[str, Any]:
@@ -46,7 +49,8 @@ def parse_policy(text: str, *, nested: bool) -> dict[str, Any]:
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
         raise PolicyError("FilterPolicy: Filter policy is too large")
     policy = parse_json("FilterPolicy", text)
-    _Compiler(text).check()
+    # What AWS's rule compiler reads, and quotes, is the policy written anew, without white space.
+    _Compiler(msgspec.json.encode(policy).decode()).check()
     assert isinstance(policy, dict)
     if len(policy) > MAX_KEYS:
         raise PolicyError(f"FilterPolicy: Filter policy can not have more than {MAX_KEYS} keys")

@@ -57,6 +57,21 @@ def test_a_wrong_condition_is_told_with_its_place(condition: str) -> None:
     )
 
 
+def test_a_wrong_policy_is_quoted_without_white_space() -> None:
+    text = '{\n  "key": [{"numeric": ["=", "000"]}]\n}'
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(text, nested=False)
+    assert str(caught.value) == (
+        "FilterPolicy: Value of equals must be numeric\n at [Source: (String)"
+        '"{"key":[{"numeric":["=","000"]}]}"; line: 1, column: 26]'
+    )
+
+
+def test_a_number_that_no_double_holds_is_refused() -> None:
+    with pytest.raises(PolicyError, match="failed to parse JSON"):
+        parse_policy('{"key":[1e400]}', nested=False)
+
+
 def test_what_is_no_json_is_told_without_the_source() -> None:
     with pytest.raises(PolicyError) as caught:
         parse_policy("{invalidjson}", nested=False)
