@@ -71,7 +71,7 @@ def parse_subscription(text: str | None) -> str:
     if not text:
         raise invalid_parameter("SubscriptionArn Reason: no value for required parameter")
     arn = parse_arn(text, "SubscriptionArn")
-    if arn.service != "sns" or ":" not in arn.resource:
+    if arn.service != "sns":
         raise invalid_parameter("SubscriptionArn")
     try:
         uuid.UUID(arn.resource.rpartition(":")[2])

@@ -50,6 +50,7 @@ _NAMES = frozenset(
         "RedrivePolicy", "ReplayPolicy", "SubscriptionRoleArn",
     }
 )  # fmt: skip
+_DEFAULTS = {"FilterPolicyScope": ATTRIBUTES, "RawMessageDelivery": "false"}
 
 
 class Subscriptions:
@@ -188,7 +189,8 @@ class Subscriptions:
 
     def _again(self, present: Subscription, attributes: Mapping[str, str]) -> None:
         """Check a subscription that is there; one that is pending is asked again."""
-        if any(present.attributes.get(name, "") != value for name, value in attributes.items()):
+        before = {**_DEFAULTS, **present.attributes}
+        if any(before.get(name, "") != value for name, value in attributes.items()):
             raise invalid_parameter(
                 "Attributes Reason: Subscription already exists with different attributes"
             )
@@ -231,9 +233,9 @@ class Subscriptions:
             raise invalid_parameter("Topic")
         subscription = self._store.by_token(token)
         if subscription is None or subscription.token_until <= self._hub.clock.now():
-            if subscription is None and _TOKEN.fullmatch(token):
-                raise AwsError("InvalidParameterException", "Invalid token")
-            raise invalid_parameter("Token")
+            if _TOKEN.fullmatch(token):
+                raise invalid_parameter("Token")
+            raise AwsError("InvalidParameterException", "Invalid token")
         own = Arn.parse(subscription.topic)
         # AWS takes another topic's name beside a right token.
         if (own.region, own.account) != (arn.region, arn.account):

@@ -111,8 +111,8 @@ def test_a_subscription_is_confirmed_by_the_link_that_was_sent(
 
 def test_wrong_tokens(sns: "SNSClient", hub: SnsHub, topic: str) -> None:
     for arn, token, text in (
-        (topic, "x", "Invalid parameter: Token"),
-        (topic, "ab" * 128, "Invalid token"),
+        (topic, "x", "Invalid token"),
+        (topic, "ab" * 128, "Invalid parameter: Token"),
         ("no-arn", "x", "Invalid parameter: Topic"),
     ):
         with pytest.raises(ClientError) as caught:

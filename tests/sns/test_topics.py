@@ -222,11 +222,13 @@ def test_subscribing_again_is_the_same_or_an_error(
     arn = subscribed(RawMessageDelivery="true")
     assert subscribed() == arn
     assert subscribed(RawMessageDelivery="true") == arn
-    invalid(
-        subscribed,
-        "Attributes Reason: Subscription already exists with different attributes",
-        RawMessageDelivery="false",
-    )
+    assert subscribed(FilterPolicyScope="MessageAttributes") == arn  # what it is by default
+    for different in ({"RawMessageDelivery": "false"}, {"FilterPolicyScope": "MessageBody"}):
+        invalid(
+            subscribed,
+            "Attributes Reason: Subscription already exists with different attributes",
+            **different,
+        )
 
 
 def test_unsubscribing(sns: "SNSClient", topic: str, inbox: Inbox, subscribed: Make) -> None:
@@ -243,6 +245,7 @@ def test_unsubscribing(sns: "SNSClient", topic: str, inbox: Inbox, subscribed: M
     for wrong, text in (
         ("x", "SubscriptionArn Reason: An ARN must have at least 6 elements, not 1"),
         ("a:b:c:d:e", "SubscriptionArn Reason: An ARN must have at least 6 elements, not 5"),
+        (topic, "SubscriptionId"),
         (f"{topic}:not-a-uuid", "SubscriptionId"),
     ):
         invalid(sns.unsubscribe, text, SubscriptionArn=wrong)
