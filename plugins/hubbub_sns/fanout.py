@@ -35,7 +35,7 @@ from hubbub_sns.messages import (
 from hubbub_sns.names import FIFO_SUFFIX, pattern_of
 from hubbub_sns.protection import Guard
 from hubbub_sns.records import Subscription, Topic
-from hubbub_sns.store import Store
+from hubbub_sns.store import PROTOCOL, Store
 
 if TYPE_CHECKING:
     from hubbub import Hub
@@ -292,6 +292,8 @@ def _raw_copy(message: Message, protocol: str, target: _Target) -> Message | Non
         message, id=target.session.new_id(), origin_id=None, address=target.address, scope=None,
         retain=False,
     )  # fmt: skip
+    if message.protocol == PROTOCOL:
+        copy.type = None  # AWS hands subjects on in envelopes alone
     if message.wire is not None:
         text = properties_of(message).structure.get(protocol)
         if text is not None:
