@@ -42,7 +42,12 @@ class ShardIterator(NamedTuple):
 
     @classmethod
     def decode(cls, text: str) -> "ShardIterator":
-        """Read an iterator. Raises `ValueError`."""
+        """Read an iterator. Raises `ValueError`.
+
+        As in AWS, it may stand in quotes: so scripts get it out of the command line's JSON.
+        """
+        if text[:1] == text[-1:] == '"':
+            text = text[1:-1]
         try:
             raw = b64decode(text.encode("ascii"), validate=True)
             content = raw[:-4]

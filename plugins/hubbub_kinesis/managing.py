@@ -126,8 +126,11 @@ class Managing:
 
     def _new_state(self, params: Params) -> tuple[StreamState, int]:
         details = params.get("StreamModeDetails")
-        mode = PROVISIONED if details is None else details["StreamMode"]
         shards: int | None = params.get("ShardCount")
+        if details is not None:
+            mode = details["StreamMode"]
+        else:
+            mode = ON_DEMAND if shards is None else PROVISIONED
         warm = params.get("WarmThroughputMiBps")
         distribution = params.get("RecordDistributionStrategy", "USER_PARTITION_KEY")
         tags = params.get("Tags") or {}

@@ -77,7 +77,7 @@ class Validators:
         plain, provisioned = self.plain("CreateStream"), self.keyed("CreateStream")
 
         def validate(params: Mapping[str, Any]) -> None:
-            mode = (params.get("StreamModeDetails") or {}).get("StreamMode", PROVISIONED)
+            mode = (params.get("StreamModeDetails") or {}).get("StreamMode")
             (provisioned if mode == PROVISIONED else plain)(params)
 
         return validate

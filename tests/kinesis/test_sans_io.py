@@ -86,6 +86,7 @@ def test_iterators_can_be_read(iterator: ShardIterator) -> None:
     text = iterator.encode()
     assert len(text) <= 300
     assert ShardIterator.decode(text) == iterator
+    assert ShardIterator.decode(f'"{text}"') == iterator
 
 
 @given(iterators, st.data())

@@ -251,8 +251,9 @@ def test_a_deleted_stream_leaves_the_store(special_hub: Callable[..., KinesisHub
 # On-demand, modes
 
 
-def test_an_on_demand_stream(kinesis: Any, name: str) -> None:
-    kinesis.create_stream(StreamName=name, StreamModeDetails={"StreamMode": "ON_DEMAND"})
+@pytest.mark.parametrize("details", [{"StreamModeDetails": {"StreamMode": "ON_DEMAND"}}, {}])
+def test_an_on_demand_stream(kinesis: Any, name: str, details: Any) -> None:
+    kinesis.create_stream(StreamName=name, **details)
     found = summary(kinesis, name)
     assert found["StreamModeDetails"] == {"StreamMode": "ON_DEMAND"}
     assert found["OpenShardCount"] == 4

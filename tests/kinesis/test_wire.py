@@ -108,7 +108,7 @@ PATTERN = (
         ),
         (
             "CreateStream",
-            {},
+            {"StreamModeDetails": {"StreamMode": "PROVISIONED"}},
             [f"Value null at 'streamName' {NULL}", f"Value null at 'shardCount' {NULL}"],
         ),
         (
@@ -136,7 +136,7 @@ PATTERN = (
                 )
             ],
         ),
-        ("CreateStream", {"StreamName": "s"}, [f"Value null at 'shardCount' {NULL}"]),
+        ("CreateStream", {}, [f"Value null at 'streamName' {NULL}"]),
         (
             "CreateStream",
             {"StreamName": "", "ShardCount": 0},
