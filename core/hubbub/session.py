@@ -700,7 +700,7 @@ class Session:
         found = await self._stream(name, "consume").read(
             position, limit=limit, max_bytes=max_bytes, skip_trimmed=skip_trimmed
         )
-        self._meter.delivered += sum(span.count for span in found.spans)
+        self._meter.delivered += len(found.records)
         return found
 
     def watch(self, name: str, shard: int, callback: Callable[[], None]) -> Callable[[], None]:

@@ -10,19 +10,21 @@ what to persist, and `Stream.restore` takes them back. Times are integer millise
 epoch; sizes are bytes.
 
 A shard keeps its records in segments. Retention drops whole segments, so it never looks at single
-records. A segment's records may be paged out: what is left is 24 bytes a record, enough to find a
-place and to count; whoever reads them loads them from the store by their sequence numbers.
+records. A segment's records may be paged out: what is left is its `Extent`, enough to find the
+segment that holds a place, and to count. Its records are read back by a function that the stream is
+given.
 """
 
 import hashlib
 import heapq
-from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 
 import msgspec
 
 from hubbub.errors import HubbubError
+from hubbub.message import Message
 
 MAX_HASH_KEY = 2**128 - 1
 
@@ -114,30 +116,36 @@ class NewRecord(msgspec.Struct, frozen=True, gc=False):
     """A record to append. An explicit hash key chooses the shard instead of the partition key."""
 
     partition_key: str
-    message: object
+    message: Message
     size: int
     explicit_hash_key: int | None = None
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
+class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A record of a stream. `arrived` never decreases within it, whatever the wall clock does."""
 
     shard: int
     sequence: int
     arrived: int
     partition_key: str
-    message: object
+    message: Message
     size: int
-    explicit_hash_key: int | None = None
 
 
-class RecordIndex(msgspec.Struct, frozen=True, gc=False):
-    """What a stream must know of a stored record to find and count it."""
+class Extent(msgspec.Struct, gc=False):
+    """What successive records of a shard take up.
+
+    Sequence numbers from `first` to `last`, both included, and times of arrival from `since` to
+    `until`; `count` records of `size` bytes.
+    """
 
     shard: int
-    sequence: int
-    arrived: int
+    first: int
+    last: int
+    count: int
     size: int
+    since: int
+    until: int
 
 
 class ShardInfo(msgspec.Struct, frozen=True, gc=False):
@@ -172,46 +180,21 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     inclusive: bool
 
 
-class Span(msgspec.Struct, frozen=True):
-    """Successive records of one shard that a read found.
-
-    If they are paged out, `records` is None: load the records of this shard whose sequence numbers
-    are from `first` to `last`, both included.
-    """
-
-    shard: int
-    first: int
-    last: int
-    count: int
-    size: int
-    records: list[Record] | None
-
-
 class ReadResult(msgspec.Struct, frozen=True):
     """What a read found.
 
-    * `spans`: the records, in order.
+    * `records`: in order.
     * `next`: where to read on; None at the end of a closed shard. Then `children` are the shards
       to go on with.
     * `behind`: how old the last record is, in milliseconds, if more are waiting after it; else 0.
     * `trimmed`: retention has dropped records between the position and the first one found.
     """
 
-    spans: list[Span]
+    records: list[Record]
     next: Position | None
     behind: int
     trimmed: bool
     children: tuple[ShardInfo, ...]
-
-    @property
-    def records(self) -> list[Record]:
-        """All records. Raises `ValueError` if some are paged out."""
-        found: list[Record] = []
-        for span in self.spans:
-            if span.records is None:
-                raise ValueError("some records are paged out: load them span by span")
-            found += span.records
-        return found
 
 
 class Reshard(msgspec.Struct, frozen=True):
@@ -246,7 +229,8 @@ class StreamSettings(msgspec.Struct, frozen=True):
     """The settings of a stream.
 
     * `retention`: milliseconds that a record stays readable; None: for ever. A record may stay a
-      tenth longer, since whole segments are dropped.
+      tenth longer, since whole segments are dropped; after a restart also as long as the extents
+      that the store gave back for them.
     * `max_bytes`: the oldest segments go when the stream is larger, the newest of an open shard
       excepted; None: no limit.
     * `max_shards`: the most open shards.
@@ -258,6 +242,11 @@ class StreamSettings(msgspec.Struct, frozen=True):
     max_shards: int = 1_000
     segment_records: int = 1_000
     segment_bytes: int = 2**20
+
+
+Load = Callable[[int, int, int], list[Record]]
+"""Reads records back that were paged out: of a shard, from a first to a last sequence number, both
+included. What it raises goes to whoever reads."""
 
 
 def hash_key(partition_key: str) -> int:
@@ -272,15 +261,17 @@ class Stream:
     """One stream. Finding a place costs O(log n) in the number of records.
 
     ``shards`` open shards of equal size are made; see `restore` for a stream that was stored.
-    Settings may be exchanged at any time.
+    Settings may be exchanged at any time. `load` is needed if records are ever paged out.
     """
 
-    def __init__(self, settings: StreamSettings, *, shards: int, now: int) -> None:
+    def __init__(
+        self, settings: StreamSettings, *, shards: int, now: int, load: Load | None = None
+    ) -> None:
         if shards < 1:
             raise ValueError(f"a stream has at least one shard, not {shards}")
         if shards > settings.max_shards:
             raise ShardLimitError(settings.max_shards)
-        self._start_empty(settings)
+        self._start_empty(settings, load)
         width = (MAX_HASH_KEY + 1) // shards
         for number in range(shards):
             last = number == shards - 1
@@ -292,22 +283,24 @@ class Stream:
         cls,
         settings: StreamSettings,
         shards: Iterable[ShardInfo],
-        index: Iterable[RecordIndex],
+        extents: Iterable[Extent],
         *,
         last_sequence: int,
+        load: Load,
     ) -> "Stream":
         """Make a stream from what was stored; its records are all paged out.
 
-        The index is shard by shard, in order of sequence numbers; what was trimmed is skipped.
+        `extents` are those of the stored records, shard by shard, in order of sequence numbers;
+        what was trimmed is skipped, and where that ends within an extent, its records are loaded.
         `last_sequence` is the highest number known to be given. The records and shards may know a
         higher one, and `SEQUENCE_GAP` numbers are skipped: commit the new `last_sequence` before
         appending. Raises `DamagedStreamError`.
         """
         stream = cls.__new__(cls)
-        stream._start_empty(settings)
+        stream._start_empty(settings, load)
         stream._load_shards(shards)
         stream._last_sequence = last_sequence
-        stream._load_index(index)
+        stream._load_extents(extents)
         known = [
             max(shard.starting_sequence - 1, shard.ending_sequence or 0, shard.trimmed_to)
             for shard in stream.shards()
@@ -315,8 +308,9 @@ class Stream:
         stream._last_sequence = max(stream._last_sequence, *known) + SEQUENCE_GAP
         return stream
 
-    def _start_empty(self, settings: StreamSettings) -> None:
+    def _start_empty(self, settings: StreamSettings, load: Load | None) -> None:
         self.settings = settings
+        self._load = load
         self._shards: dict[int, _Shard] = {}
         self._open_shards: list[_Shard] = []
         self._open_starts: list[int] = []
@@ -398,49 +392,45 @@ class Stream:
 
     # Writing
 
-    def append(self, records: Iterable[NewRecord], *, now: int) -> list[Record]:
-        """Append a batch and wake those who watch its shards; return the records to persist.
+    def append(
+        self,
+        records: Iterable[NewRecord],
+        *,
+        now: int,
+        keep: Callable[[Mapping[int, Sequence[Record]]], None] | None = None,
+    ) -> list[Record]:
+        """Append a batch and wake those who watch its shards; return the records.
 
-        All or nothing: raises `InvalidHashKeyError` before anything is appended.
+        All or nothing: raises `InvalidHashKeyError` before anything is appended, and whatever
+        `keep` raises, which is told the new records of each shard and is to persist them.
         """
-        batch = list(records)
-        route = self._route
-        shards = [route(new.partition_key, new.explicit_hash_key) for new in batch]
-        now = self._latest = max(now, self._latest)
-        settings = self.settings
-        oldest = now - _segment_duration(settings)
+        now = max(now, self._latest)
         sequence = self._last_sequence
         size = 0
         appended: list[Record] = []
-        for new, shard in zip(batch, shards, strict=True):
+        placed: dict[_Shard, list[Record]] = {}
+        route = self._route
+        for new in records:
+            key = new.partition_key
+            shard = route(key, new.explicit_hash_key)
             sequence += 1
             size += new.size
-            record = Record(
-                shard.info.id,
-                sequence,
-                now,
-                new.partition_key,
-                new.message,
-                new.size,
-                new.explicit_hash_key,
-            )
-            segment = shard.segments[-1] if shard.segments else None
-            if (
-                segment is None
-                or segment.records is None
-                or segment.size >= settings.segment_bytes
-                or len(segment.sequences) >= settings.segment_records
-                or segment.arrivals[0] <= oldest
-            ):
-                segment = _Segment([])
-                shard.segments.append(segment)
-            segment.append(record)
+            record = Record(shard.info.id, sequence, now, key, new.message, new.size)
             appended.append(record)
+            if shard in placed:
+                placed[shard].append(record)
+            else:
+                placed[shard] = [record]
+        if keep is not None:
+            keep({shard.info.id: mine for shard, mine in placed.items()})
+        self._latest = now
         self._last_sequence = sequence
         self._count += len(appended)
         self._size += size
         self._resident_size += size
-        for shard in dict.fromkeys(shards):
+        for shard, mine in placed.items():
+            shard.append(mine, now, self.settings)
+        for shard in placed:
             shard.wake()
         return appended
 
@@ -474,12 +464,16 @@ class Stream:
         If there is none yet, the position is `latest`.
         """
         segments = self._shard(shard_id).segments
-        place = bisect_left(segments, timestamp, key=_last_arrival)
+        place = bisect_left(segments, timestamp, key=_until)
         if place == len(segments):
             return self.latest(shard_id)
         segment = segments[place]
-        index = bisect_left(segment.arrivals, timestamp)
-        return Position(shard_id, segment.sequences[index], inclusive=True)
+        sequence = segment.extent.first
+        if timestamp > segment.extent.since:
+            records = segment.read(self._load)
+            index = bisect_left(records, timestamp, key=_arrived)
+            sequence = records[index].sequence if index < len(records) else segment.extent.last
+        return Position(shard_id, sequence, inclusive=True)
 
     def read(
         self,
@@ -504,14 +498,15 @@ class Stream:
         trimmed = 0 < wanted <= shard.info.trimmed_to
         if trimmed and not skip_trimmed:
             raise TrimmedPositionError(position, self.oldest(position.shard))
-        spans, more_after = shard.read(wanted, limit, max_bytes)
-        if more_after is not None:
-            following = Position(position.shard, spans[-1].last, inclusive=False)
-            return ReadResult(spans, following, max(0, now - more_after), trimmed, ())
+        records, more = shard.read(wanted, limit, max_bytes, self._load)
+        if more:
+            last = records[-1]
+            following = Position(position.shard, last.sequence, inclusive=False)
+            return ReadResult(records, following, max(0, now - last.arrived), trimmed, ())
         if shard.info.closed is not None:
             children = [self._shards[child].info for child in shard.children]
-            return ReadResult(spans, None, 0, trimmed, tuple(children))
-        return ReadResult(spans, self.latest(position.shard), 0, trimmed, ())
+            return ReadResult(records, None, 0, trimmed, tuple(children))
+        return ReadResult(records, self.latest(position.shard), 0, trimmed, ())
 
     def watch(self, shard_id: int, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back whenever the shard gets records, is closed or is removed.
@@ -542,7 +537,7 @@ class Stream:
         if self.settings.retention is not None:
             horizon = now - self.settings.retention
             for shard in list(self._shards.values()):
-                expired = bisect_right(shard.segments, horizon, key=_last_arrival)
+                expired = bisect_right(shard.segments, horizon, key=_until)
                 if expired:
                     cuts.append(self._cut(shard, expired))
                 closed = shard.info.closed
@@ -563,7 +558,7 @@ class Stream:
         if self.settings.retention is None:
             return None
         ends = [
-            shard.segments[0].arrivals[-1] if shard.segments else shard.info.closed
+            shard.segments[0].extent.until if shard.segments else shard.info.closed
             for shard in self._shards.values()
         ]
         known = [end for end in ends if end is not None]
@@ -587,10 +582,10 @@ class Stream:
             _, _, shard_id = heapq.heappop(candidates)
             shard = self._shards[shard_id]
             segment = shard.segments[shard.resident]
-            if segment.sequences[-1] > up_to:
+            if segment.extent.last > up_to:
                 continue
             segment.records = None
-            freed += segment.size
+            freed += segment.extent.size
             shard.resident += 1
             candidate = shard.next_to_page()
             if candidate is not None:
@@ -690,7 +685,7 @@ class Stream:
     def _cut_to_size(self) -> list[Cut]:
         cuts: dict[int, Cut] = {}
         candidates = [
-            (shard.segments[0].sequences[0], shard.info.id)
+            (shard.segments[0].extent.first, shard.info.id)
             for shard in self._shards.values()
             if shard.has_spare
         ]
@@ -704,21 +699,21 @@ class Stream:
                 cut = Cut(shard_id, cut.sequence, before.count + cut.count, before.size + cut.size)
             cuts[shard_id] = cut
             if shard.has_spare:
-                heapq.heappush(candidates, (shard.segments[0].sequences[0], shard_id))
+                heapq.heappush(candidates, (shard.segments[0].extent.first, shard_id))
         return list(cuts.values())
 
     def _cut(self, shard: "_Shard", segments: int) -> Cut:
         dropped = shard.segments[:segments]
         del shard.segments[:segments]
         shard.resident = max(0, shard.resident - segments)
-        count = sum([len(segment.sequences) for segment in dropped])
-        size = sum([segment.size for segment in dropped])
+        count = sum([segment.extent.count for segment in dropped])
+        size = sum([segment.extent.size for segment in dropped])
         self._count -= count
         self._size -= size
         self._resident_size -= sum(
-            [segment.size for segment in dropped if segment.records is not None]
+            [segment.extent.size for segment in dropped if segment.records is not None]
         )
-        last = dropped[-1].sequences[-1]
+        last = dropped[-1].extent.last
         shard.info = msgspec.structs.replace(shard.info, trimmed_to=last)
         return Cut(shard.info.id, last, count, size)
 
@@ -746,85 +741,79 @@ class Stream:
         if start != MAX_HASH_KEY + 1:
             raise DamagedStreamError(f"no open shard owns the hash key {start}")
 
-    def _load_index(self, index: Iterable[RecordIndex]) -> None:
-        # Of millions of records, so every step counts.
-        segment_bytes, segment_records = self.settings.segment_bytes, self.settings.segment_records
-        duration = _segment_duration(self.settings)
-        last = before = arrived = trimmed = 0
-        number: int | None = None
-        segments: list[_Segment] = []
-        segment: _Segment | None = None
-        for entry in index:
-            sequence = entry.sequence
-            if entry.shard != number:
-                number = entry.shard
-                shard = self._shards.get(number)
+    def _load_extents(self, extents: Iterable[Extent]) -> None:
+        shard: _Shard | None = None
+        before = 0
+        for extent in extents:
+            if shard is None or extent.shard != shard.info.id:
+                shard = self._shards.get(extent.shard)
                 if shard is None:
-                    raise DamagedStreamError(f"a record is in shard {number}, which is not stored")
-                trimmed, segments = shard.info.trimmed_to, shard.segments
-                segment = segments[-1] if segments else None
-                before = _last_sequence(segment) if segment else 0
-                arrived = _last_arrival(segment) if segment else 0
-            if sequence <= before:
-                raise DamagedStreamError(f"sequence number {sequence} is stored after {before}")
-            before = sequence
-            if sequence > last:  # noqa: PLR1730 — max() takes three times as long
-                last = sequence
-            if sequence <= trimmed:
-                continue
-            if entry.arrived > arrived:  # noqa: PLR1730
-                arrived = entry.arrived
-            if (
-                segment is None
-                or segment.size >= segment_bytes
-                or len(segment.sequences) >= segment_records
-                or segment.arrivals[0] <= arrived - duration
-            ):
-                segment = _Segment(None)
-                segments.append(segment)
-            segment.add(sequence, arrived, entry.size)
-        self._last_sequence = max(self._last_sequence, last)
+                    raise DamagedStreamError(
+                        f"a record is in shard {extent.shard}, which is not stored"
+                    )
+                before = shard.segments[-1].extent.last if shard.segments else 0
+            if not before < extent.first <= extent.last:
+                raise DamagedStreamError(f"sequence number {extent.first} is stored after {before}")
+            before = extent.last
+            self._last_sequence = max(self._last_sequence, extent.last)
+            kept = self._untrimmed(extent, shard.info.trimmed_to)
+            if kept is not None:
+                shard.restore(kept, self.settings)
+                self._count += kept.count
+                self._size += kept.size
+                self._latest = max(self._latest, kept.until)
         for shard in self._shards.values():
-            segments = shard.segments
-            shard.resident = len(segments)
-            self._count += sum([len(segment.sequences) for segment in segments])
-            self._size += sum([segment.size for segment in segments])
-            if segments:
-                self._latest = max(self._latest, _last_arrival(segments[-1]))
+            shard.resident = len(shard.segments)
+
+    def _untrimmed(self, extent: Extent, trimmed: int) -> Extent | None:
+        """Return what is left of stored records of which those up to `trimmed` were dropped."""
+        if extent.last <= trimmed:
+            return None
+        if extent.first > trimmed:
+            return extent
+        assert self._load is not None
+        records = self._load(extent.shard, trimmed + 1, extent.last)
+        return _extent_of(records) if records else None
+
+
+def _extent_of(records: Sequence[Record]) -> Extent:
+    first, last = records[0], records[-1]
+    return Extent(
+        first.shard,
+        first.sequence,
+        last.sequence,
+        len(records),
+        sum([record.size for record in records]),
+        first.arrived,
+        last.arrived,
+    )
 
 
 class _Segment:
-    """Successive records of a shard, found by bisecting their numbers and times."""
+    """Successive records of a shard; None while they are paged out."""
 
-    __slots__ = ("arrivals", "records", "sequences", "size", "sizes")
+    __slots__ = ("extent", "records")
 
-    def __init__(self, records: list[Record] | None) -> None:
+    def __init__(self, records: list[Record] | None, extent: Extent) -> None:
         self.records = records
-        self.sequences: array[int] = array("q")
-        self.arrivals: array[int] = array("q")
-        self.sizes: array[int] = array("q")
-        self.size = 0
+        self.extent = extent
 
-    def append(self, record: Record) -> None:
-        assert self.records is not None
-        self.records.append(record)
-        self.add(record.sequence, record.arrived, record.size)
+    def is_full(self, settings: StreamSettings, now: int) -> bool:
+        """Tell whether records that arrive now belong into the next one."""
+        extent = self.extent
+        return (
+            extent.size >= settings.segment_bytes
+            or extent.count >= settings.segment_records
+            or extent.since <= now - _segment_duration(settings)
+        )
 
-    def add(self, sequence: int, arrived: int, size: int) -> None:
-        self.sequences.append(sequence)
-        self.arrivals.append(arrived)
-        self.sizes.append(size)
-        self.size += size
-
-    def fitting(self, start: int, stop: int, max_bytes: int) -> int:
-        """Return the end of those from `start` to `stop` that fit into so many bytes."""
-        if self.size <= max_bytes:
-            return stop
-        for place in range(start, stop):
-            max_bytes -= self.sizes[place]
-            if max_bytes < 0:
-                return place
-        return stop
+    def read(self, load: Load | None) -> list[Record]:
+        """Return its records, from the store if they are paged out."""
+        if self.records is not None:
+            return self.records
+        assert load is not None, "records are paged out of a stream that can load them"
+        extent = self.extent
+        return load(extent.shard, extent.first, extent.last)
 
 
 class _Shard:
@@ -854,55 +843,86 @@ class _Shard:
         if self.resident == len(self.segments):
             return None
         newest = self.resident == len(self.segments) - 1
-        return newest, self.segments[self.resident].sequences[0], self.info.id
+        return newest, self.segments[self.resident].extent.first, self.info.id
 
-    def read(self, wanted: int, limit: int, max_bytes: int) -> tuple[list[Span], int | None]:
-        """Return what is found, and the time of the last of it if there is more to read."""
-        spans: list[Span] = []
-        arrived = 0
-        place = bisect_left(self.segments, wanted, key=_last_sequence)
-        if place == len(self.segments):
-            return spans, None
-        start = bisect_left(self.segments[place].sequences, wanted)
-        while True:
+    def append(self, records: list[Record], now: int, settings: StreamSettings) -> None:
+        """Take records that arrived now into the newest segments."""
+        start, count = 0, len(records)
+        while start < count:
+            segment = self.segments[-1] if self.segments else None
+            if segment is None or segment.records is None or segment.is_full(settings, now):
+                first = records[start].sequence
+                extent = Extent(self.info.id, first, first, 0, 0, now, now)
+                segment = _Segment([], extent)
+                self.segments.append(segment)
+            assert segment.records is not None
+            extent = segment.extent
+            stop = min(count, start + settings.segment_records - extent.count)
+            size = extent.size
+            for place in range(start, stop):
+                size += records[place].size
+                if size >= settings.segment_bytes:
+                    stop = place + 1
+                    break
+            segment.records += records if stop - start == count else records[start:stop]
+            extent.count += stop - start
+            extent.size = size
+            extent.last = records[stop - 1].sequence
+            extent.until = now
+            start = stop
+
+    def restore(self, extent: Extent, settings: StreamSettings) -> None:
+        """Take over what the store has after all that was taken over before."""
+        newest = self.segments[-1] if self.segments else None
+        if newest is not None:
+            extent.until = max(extent.until, newest.extent.until)
+        if newest is None or newest.is_full(settings, extent.until):
+            self.segments.append(_Segment(None, extent))
+        else:
+            newest.extent.last = extent.last
+            newest.extent.count += extent.count
+            newest.extent.size += extent.size
+            newest.extent.until = extent.until
+
+    def read(
+        self, wanted: int, limit: int, max_bytes: int, load: Load | None
+    ) -> tuple[list[Record], bool]:
+        """Return what is found from a sequence number on, and whether there is more to read."""
+        found: list[Record] = []
+        place = bisect_left(self.segments, wanted, key=_last)
+        while place < len(self.segments):
             segment = self.segments[place]
-            length = len(segment.sequences)
-            stop = segment.fitting(start, min(length, start + limit), max_bytes)
-            if stop == start and not spans:
-                stop += 1
-            if stop > start:
-                span = self._span(segment, start, stop)
-                spans.append(span)
-                limit -= span.count
-                max_bytes -= span.size
-                arrived = segment.arrivals[stop - 1]
-            if stop < length:
-                break
-            place, start = place + 1, 0
-            if place == len(self.segments):
-                return spans, None
-            if limit == 0:
-                break
-        return spans, arrived
-
-    def _span(self, segment: _Segment, start: int, stop: int) -> Span:
-        whole = stop - start == len(segment.sequences)
-        return Span(
-            self.info.id,
-            segment.sequences[start],
-            segment.sequences[stop - 1],
-            stop - start,
-            segment.size if whole else sum(segment.sizes[start:stop]),
-            None if segment.records is None else segment.records[start:stop],
-        )
+            records = segment.read(load)
+            start = (
+                0 if wanted <= segment.extent.first else bisect_left(records, wanted, key=_sequence)
+            )
+            stop = min(len(records), start + limit - len(found))
+            if segment.extent.size > max_bytes:
+                stop = _fitting(records, start, stop, max_bytes, at_least=0 if found else 1)
+            found += records[start:stop]
+            place += 1
+            if stop < len(records):
+                return found, True
+            if place < len(self.segments):
+                if len(found) == limit:
+                    return found, True
+                max_bytes -= sum([record.size for record in records[start:stop]])
+        return found, False
 
 
-def _last_sequence(segment: _Segment) -> int:
-    return segment.sequences[-1]
+def _fitting(records: list[Record], start: int, stop: int, max_bytes: int, at_least: int) -> int:
+    """Return the end of those from `start` to `stop` that fit into so many bytes."""
+    for place in range(start, stop):
+        max_bytes -= records[place].size
+        if max_bytes < 0:
+            return max(place, start + at_least)
+    return stop
 
 
-def _last_arrival(segment: _Segment) -> int:
-    return segment.arrivals[-1]
+_sequence = attrgetter("sequence")
+_arrived = attrgetter("arrived")
+_last = attrgetter("extent.last")
+_until = attrgetter("extent.until")
 
 
 def _segment_duration(settings: StreamSettings) -> int:

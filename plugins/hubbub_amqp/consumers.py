@@ -313,12 +313,11 @@ class StreamConsumer(Consumer):
             self._positions[shard] = result.next
         return found
 
-    def _deliver(self, records: list[tuple[int, object]]) -> None:
+    def _deliver(self, records: list[tuple[int, Message]]) -> None:
         channel = self.channel
         since = trio.current_time()
         pieces: list[bytes] = []
         for sequence, message in records:
-            assert isinstance(message, Message)
             spelled = channel.connection.spell(message)
             offset = Int64(sequence - _FIRST_SEQUENCE)
             spelled = spelled.with_headers({"x-stream-offset": offset})

@@ -26,9 +26,7 @@ class Found(NamedTuple):
     @property
     def message(self) -> Message:
         """What was published."""
-        message = self.record.message
-        assert isinstance(message, Message)
-        return message
+        return self.record.message
 
     def describe(self) -> ReceivedMessage:
         """Describe the record in the JSON form."""

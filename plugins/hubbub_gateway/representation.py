@@ -281,7 +281,6 @@ def from_delivery(delivery: Delivery) -> ReceivedMessage:
 def from_record(record: Record) -> ReceivedMessage:
     """Describe a record of a stream."""
     message = record.message
-    assert isinstance(message, Message)
     return _describe(
         message,
         {

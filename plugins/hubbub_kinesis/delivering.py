@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import msgspec
 import trio
 
-from hubbub import Message, Record
+from hubbub import Record
 from hubbub_kinesis.following import Follower, first_of
 from hubbub_kinesis.locating import Located, Locator
 from hubbub_kinesis.object_keys import Object, make_key
@@ -108,7 +108,6 @@ class Deliverers(Readers[ChannelState]):
         base = stream_base(stream.info.number)
         for record in records:
             message = record.message
-            assert isinstance(message, Message)
             problem = _problem(channel.format, message.body)
             if problem is None:
                 good.append(message.body)

@@ -122,7 +122,6 @@ class Feeders(Readers[QueueState]):
 def _message(queue: QueueState, stream: Located, record: Record) -> Message:
     """Return the message that stands for a record in the internal queue."""
     message = record.message
-    assert isinstance(message, Message)
     return Message(
         address=str(queue_address(queue.waiting)),
         body=message.body,

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
-from hubbub import Message, NoSuchShardError, Position, ReadResult, Record, Session
+from hubbub import NoSuchShardError, Position, ReadResult, Record, Session
 from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.arns import Arn
 from hubbub_aws.protocols import Params
@@ -95,7 +95,7 @@ class Reading:
             stream, iterator.position, now, params.get("Limit", MAX_RECORDS), MAX_BYTES
         )
         if throttle is not None:
-            size = sum(span.size for span in found.spans)
+            size = sum(record.size for record in found.records)
             throttle.has_read(stream.info.number, shard, size)
         result: Params = {
             "Records": results(stream, found),
@@ -127,10 +127,9 @@ async def read(
         found = await session.read(
             name, position, limit=limit, max_bytes=max_bytes, skip_trimmed=True
         )
-        if retention is not None and found.spans:
+        if retention is not None and found.records:
             horizon = now - retention
-            records = found.spans[0].records
-            if records and records[0].arrived < horizon:
+            if found.records[0].arrived < horizon:
                 # Retention drops whole segments: what it left over is passed over here.
                 position = stream.info.at_timestamp(position.shard, horizon)
                 found = await session.read(
@@ -143,9 +142,9 @@ async def read(
 
 def millis_behind(stream: Located, found: ReadResult) -> int:
     """Return how far behind a reader is: 0 only if it has read everything there is."""
-    if found.behind or found.next is None or not found.spans:
+    if found.behind or found.next is None or not found.records:
         return found.behind
-    last = found.spans[-1].last
+    last = found.records[-1].sequence
     more = found.next.sequence == last < stream.info.latest(found.next.shard).sequence
     return 1 if more else 0
 
@@ -156,7 +155,6 @@ def results(stream: Located, found: ReadResult) -> list[Params]:
     records: list[Params] = []
     for record in found.records:
         message = record.message
-        assert isinstance(message, Message)
         records.append(
             {
                 "SequenceNumber": record_number(base, record.sequence, record.shard),
@@ -177,7 +175,6 @@ def count_lost(session: Session, records: Iterable[Record]) -> None:
     lost: Counter[str] = Counter()
     for record in records:
         message = record.message
-        assert isinstance(message, Message)
         if message.protocol != "kinesis":
             lost.update(name for field, name in _LOST.items() if getattr(message, field))
     for name, count in lost.items():

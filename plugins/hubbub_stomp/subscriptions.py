@@ -555,7 +555,7 @@ class Subscriptions:
                     found = await self._bus.read(
                         name, position, limit=min(_RECORDS, credit.left), skip_trimmed=True
                     )
-                    if not found.spans and found.next is not None:
+                    if not found.records and found.next is not None:
                         await changed.wait()
                         continue
                 finally:
@@ -579,7 +579,6 @@ class Subscriptions:
         accepts = source.accepts if isinstance(source, Source) else None
         for record in records:
             message = record.message
-            assert isinstance(message, Message)
             if accepts is not None and not accepts(message):
                 continue
             tag = None

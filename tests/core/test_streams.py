@@ -1,7 +1,7 @@
 import hashlib
 import itertools
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import pytest
@@ -9,17 +9,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from hubbub.message import Message
 from hubbub.streams import (
     MAX_HASH_KEY,
     SEQUENCE_GAP,
     DamagedStreamError,
+    Extent,
     InvalidHashKeyError,
     NewRecord,
     NoSuchShardError,
     Position,
     ReadResult,
     Record,
-    RecordIndex,
     ShardClosedError,
     ShardInfo,
     ShardLimitError,
@@ -34,20 +35,76 @@ from hubbub.streams import (
 HALF = 2**127
 
 
+class Kept:
+    """What a store was told to keep."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.loads = 0
+
+    def keep(self, placed: Mapping[int, Sequence[Record]]) -> None:
+        for mine in placed.values():
+            self.records += mine
+
+    def load(self, shard: int, first: int, last: int) -> list[Record]:
+        self.loads += 1
+        return [
+            each for each in self.records if each.shard == shard and first <= each.sequence <= last
+        ]
+
+    def extents(self, most: int = 3) -> list[Extent]:
+        """Up to `most` successive records of a shard that arrived together, per extent."""
+        found: list[Extent] = []
+        for each in sorted(self.records, key=lambda each: (each.shard, each.sequence)):
+            last = found[-1] if found else None
+            if (
+                last
+                and (last.shard, last.until) == (each.shard, each.arrived)
+                and last.count < most
+            ):
+                last.count += 1
+                last.last, last.size = each.sequence, last.size + each.size
+                continue
+            found.append(
+                Extent(
+                    each.shard, each.sequence, each.sequence, 1, each.size, each.arrived,
+                    each.arrived,
+                )
+            )  # fmt: skip
+        return found
+
+
+def nothing(shard: int, first: int, last: int) -> list[Record]:
+    raise AssertionError("nothing is to be loaded")
+
+
+def text(content: str = "") -> Message:
+    return Message(address="$stream/log", body=content.encode())
+
+
+def new(content: str = "", size: int = 0, key: int | None = None) -> NewRecord:
+    return NewRecord("k", text(content), size, key)
+
+
 def one_shard(**options: int | None) -> Stream:
     return Stream(StreamSettings(**options), shards=1, now=0)  # type: ignore[arg-type]
 
 
-def fill(stream: Stream, count: int, *, now: int = 0, size: int = 1) -> list[Record]:
-    return stream.append([NewRecord("k", f"m{i}", size) for i in range(count)], now=now)
+def one_kept_shard(**options: int | None) -> tuple[Stream, Kept]:
+    kept = Kept()
+    settings = StreamSettings(**options)  # type: ignore[arg-type]
+    return Stream(settings, shards=1, now=0, load=kept.load), kept
 
 
-def index_of(records: list[Record]) -> list[RecordIndex]:
-    return [RecordIndex(each.shard, each.sequence, each.arrived, each.size) for each in records]
+def fill(
+    stream: Stream, count: int, *, now: int = 0, size: int = 1, kept: Kept | None = None
+) -> list[Record]:
+    keep = None if kept is None else kept.keep
+    return stream.append([new(f"m{i}", size) for i in range(count)], now=now, keep=keep)
 
 
-def messages(result: ReadResult) -> list[object]:
-    return [record.message for record in result.records]
+def messages(result: ReadResult) -> list[str]:
+    return [record.message.body.decode() for record in result.records]
 
 
 class TestShards:
@@ -76,21 +133,20 @@ class TestShards:
         stream = Stream(StreamSettings(), shards=16, now=0)
         for number in range(100):
             expected = hash_key(f"k{number}") * 16 // 2**128
-            [record] = stream.append([NewRecord(f"k{number}", None, 0)], now=0)
+            [record] = stream.append([NewRecord(f"k{number}", text(), 0)], now=0)
             assert record.shard == expected == stream.shard_for(f"k{number}").id
 
     def test_an_explicit_hash_key_overrules_the_partition_key(self) -> None:
         stream = Stream(StreamSettings(), shards=2, now=0)
         keys = [0, HALF - 1, HALF, MAX_HASH_KEY]
-        records = stream.append([NewRecord("k", None, 0, key) for key in keys], now=0)
+        records = stream.append([new(key=key) for key in keys], now=0)
         assert [record.shard for record in records] == [0, 0, 1, 1]
-        assert [record.explicit_hash_key for record in records] == keys
 
     @pytest.mark.parametrize("key", [-1, MAX_HASH_KEY + 1])
     def test_a_wrong_hash_key_appends_nothing(self, key: int) -> None:
         stream = one_shard()
         with pytest.raises(InvalidHashKeyError) as caught:
-            stream.append([NewRecord("k", None, 1), NewRecord("k", None, 1, key)], now=0)
+            stream.append([new(), new(key=key)], now=0)
         assert caught.value.hash_key == key
         assert (len(stream), stream.size, stream.last_sequence) == (0, 0, 0)
 
@@ -178,11 +234,11 @@ class TestReading:
 
     def test_a_record_larger_than_the_limit_is_read_alone(self) -> None:
         stream = one_shard()
-        stream.append([NewRecord("k", n, size) for n, size in enumerate([100, 0, 5])], now=0)
+        stream.append([new(str(n), size) for n, size in enumerate([100, 0, 5])], now=0)
         result = stream.read(stream.oldest(0), now=0, max_bytes=50)
-        assert messages(result) == [0]
+        assert messages(result) == ["0"]
         assert result.next is not None
-        assert messages(stream.read(result.next, now=0, max_bytes=50)) == [1, 2]
+        assert messages(stream.read(result.next, now=0, max_bytes=50)) == ["1", "2"]
 
     def test_behind_is_the_age_of_the_last_record_while_more_wait(self) -> None:
         stream = one_shard()
@@ -263,9 +319,9 @@ class TestWatching:
         woken: list[str] = []
         stream.watch(0, lambda: woken.append("low"))
         unwatch = stream.watch(1, lambda: woken.append("high"))
-        stream.append([NewRecord("k", None, 1, 0)] * 3, now=0)
+        stream.append([new(key=0)] * 3, now=0)
         assert woken == ["low"]
-        stream.append([NewRecord("k", None, 1, key) for key in (HALF, 0, HALF)], now=0)
+        stream.append([new(key=key) for key in (HALF, 0, HALF)], now=0)
         assert woken == ["low", "high", "low"]
         stream.split(1, HALF + 5, now=0)
         assert woken == ["low", "high", "low", "high"]
@@ -276,7 +332,7 @@ class TestWatching:
 
     def test_a_watcher_finds_the_record_and_may_stop_watching(self) -> None:
         stream = one_shard()
-        found: list[object] = []
+        found: list[str] = []
 
         def take() -> None:
             found.extend(messages(stream.read(stream.oldest(0), now=0)))
@@ -335,34 +391,36 @@ class TestRetention:
 
     def test_a_reader_at_the_tip_is_never_trimmed_by_others(self) -> None:
         stream = Stream(StreamSettings(retention=1000), shards=2, now=0)
-        stream.append([NewRecord("k", None, 1, 0)], now=0)
-        stream.append([NewRecord("k", None, 1, HALF)] * 5, now=0)
+        stream.append([new(key=0)], now=0)
+        stream.append([new(key=HALF)] * 5, now=0)
         tip = stream.read(stream.oldest(0), now=0).next
         assert tip is not None
         stream.trim(now=1000)
-        stream.append([NewRecord("k", "new", 1, 0)], now=1000)
+        stream.append([new("new", key=0)], now=1000)
         assert messages(stream.read(tip, now=1000)) == ["new"]
 
     @pytest.mark.parametrize("restored", [False, True])
     def test_a_segment_spans_a_tenth_of_the_retention(self, restored: bool) -> None:
-        stream = one_shard(retention=1000)
-        records = [record for time in range(0, 1000, 10) for record in fill(stream, 1, now=time)]
+        stream, kept = one_kept_shard(retention=1000)
+        for time in range(0, 1000, 10):
+            fill(stream, 1, now=time, kept=kept)
         if restored:
             stream = Stream.restore(
-                stream.settings, stream.shards(), index_of(records), last_sequence=0
+                stream.settings, stream.shards(), kept.extents(), last_sequence=0, load=nothing
             )
         stream.trim(now=1200)
-        assert 100 < records[-len(stream)].arrived <= 210
+        assert 100 < kept.records[-len(stream)].arrived <= 210
 
     def test_a_segment_is_full_by_its_bytes_too(self) -> None:
-        stream = one_shard(retention=None, max_bytes=0, segment_bytes=20)
-        records = fill(stream, 7, size=10)
+        stream, kept = one_kept_shard(retention=None, max_bytes=0, segment_bytes=20)
+        fill(stream, 7, size=10, kept=kept)
         assert stream.trim(now=0).cuts[0].count == 6
         again = Stream.restore(
             stream.settings,
             [msgspec.structs.replace(stream.shard(0), trimmed_to=0)],
-            index_of(records),
+            kept.extents(1),
             last_sequence=0,
+            load=nothing,
         )
         assert again.trim(now=0).cuts[0].count == 6
 
@@ -407,13 +465,13 @@ class TestRetention:
         options = StreamSettings(retention=None, max_bytes=60, segment_records=2)
         stream = Stream(options, shards=2, now=0)
         for key in (0, HALF, 0, HALF):
-            stream.append([NewRecord("k", None, 10, key)] * 2, now=0)
+            stream.append([new(size=10, key=key)] * 2, now=0)
         assert stream.trim_due() == 0
         cuts = stream.trim(now=0).cuts
         assert [(cut.shard, cut.sequence, cut.count) for cut in cuts] == [(0, 2, 2)]
         assert stream.size == 60
         assert stream.trim_due() is None
-        stream.append([NewRecord("k", None, 1000, 0)], now=0)
+        stream.append([new(size=1000, key=0)], now=0)
         cuts = stream.trim(now=0).cuts
         assert [(cut.shard, cut.sequence, cut.count) for cut in cuts] == [(1, 4, 2), (0, 6, 2)]
         # What is left is the newest of each shard, though it is too large.
@@ -431,81 +489,118 @@ class TestRetention:
 
 
 class TestPaging:
-    def test_paged_records_are_read_as_ranges(self) -> None:
-        stream = one_shard(segment_records=2)
-        fill(stream, 6, size=10)
+    def test_paged_records_are_loaded_a_segment_at_a_time(self) -> None:
+        stream, kept = one_kept_shard(segment_records=2)
+        records = fill(stream, 6, size=10, kept=kept)
         assert stream.page_out(1, up_to=6) == 20
         assert stream.resident_size == 40
-        result = stream.read(stream.oldest(0), now=0, limit=3)
-        spans = [
-            (span.shard, span.first, span.last, span.count, span.size) for span in result.spans
-        ]
-        assert spans == [(0, 1, 2, 2, 20), (0, 3, 3, 1, 10)]
-        assert result.spans[0].records is None
-        assert [record.sequence for record in result.spans[1].records or ()] == [3]
-        with pytest.raises(ValueError, match="paged out"):
-            _ = result.records
-        [span] = stream.read(stream.after_sequence(0, 1), now=0, limit=1).spans
-        assert (span.first, span.last, span.count, span.size) == (2, 2, 1, 10)
+        assert stream.read(stream.oldest(0), now=0, limit=3).records == records[:3]
+        assert kept.loads == 1
+        assert stream.read(stream.after_sequence(0, 1), now=0, limit=1).records == [records[1]]
+        assert kept.loads == 2
+        assert stream.read(stream.at_sequence(0, 3), now=0).records == records[2:]
         assert stream.at_timestamp(0, 0).sequence == 1
+        assert kept.loads == 2
+
+    def test_limits_hold_over_paged_segments(self) -> None:
+        stream, kept = one_kept_shard(segment_records=3)
+        records = fill(stream, 9, size=10, kept=kept)
+        stream.page_out(60, up_to=9)
+        for max_bytes, expected in [(0, 1), (29, 2), (30, 3), (45, 4), (70, 7), (90, 9)]:
+            result = stream.read(stream.oldest(0), now=0, max_bytes=max_bytes)
+            assert result.records == records[:expected]
+            assert (result.next is None or result.next.sequence) == records[expected - 1].sequence
+
+    def test_a_time_within_what_is_paged_out(self) -> None:
+        stream, kept = one_kept_shard(segment_records=4)
+        for time in (10, 20, 30, 40):
+            fill(stream, 1, now=time, kept=kept)
+        stream.page_out(9, up_to=4)
+        assert [stream.at_timestamp(0, time).sequence for time in (5, 10, 11, 40)] == [1, 1, 2, 4]
+        assert stream.at_timestamp(0, 41) == stream.latest(0)
 
     def test_only_what_is_committed(self) -> None:
-        stream = one_shard(segment_records=2)
-        fill(stream, 5, size=10)
+        stream, kept = one_kept_shard(segment_records=2)
+        fill(stream, 5, size=10, kept=kept)
         assert stream.page_out(100, up_to=3) == 20
         assert stream.page_out(100, up_to=5) == 30
         assert stream.page_out(100, up_to=5) == 0
         assert stream.resident_size == 0
-        fill(stream, 1, size=10)
+        fill(stream, 1, size=10, kept=kept)
         assert stream.resident_size == 10
-        assert stream.read(stream.at_sequence(0, 6), now=0).records[0].message == "m0"
+        assert messages(stream.read(stream.at_sequence(0, 6), now=0)) == ["m0"]
 
     def test_the_newest_of_each_shard_go_last(self) -> None:
-        stream = Stream(StreamSettings(segment_records=2), shards=2, now=0)
-        stream.append([NewRecord("k", None, 10, 0)] * 1, now=0)
-        stream.append([NewRecord("k", None, 10, HALF)] * 4, now=0)
+        kept = Kept()
+        stream = Stream(StreamSettings(segment_records=2), shards=2, now=0, load=kept.load)
+        stream.append([new(size=10, key=0)], now=0, keep=kept.keep)
+        stream.append([new(size=10, key=HALF)] * 4, now=0, keep=kept.keep)
         assert stream.page_out(20, up_to=5) == 20
         assert stream.read(stream.oldest(0), now=0).records
         assert stream.read(stream.at_sequence(1, 4), now=0).records
+        assert kept.loads == 0
         assert stream.page_out(10, up_to=5) == 10
-        assert stream.read(stream.oldest(0), now=0).spans[0].records is None
+        assert stream.read(stream.oldest(0), now=0).records
+        assert kept.loads == 1
 
     def test_trimming_what_is_paged_out(self) -> None:
-        stream = one_shard(segment_records=2, retention=1000)
-        fill(stream, 4, size=10)
-        fill(stream, 2, now=500, size=10)
+        stream, kept = one_kept_shard(segment_records=2, retention=1000)
+        fill(stream, 4, size=10, kept=kept)
+        fill(stream, 2, now=500, size=10, kept=kept)
         stream.page_out(20, up_to=6)
         stream.trim(now=1000)
         assert (stream.size, stream.resident_size) == (20, 20)
         assert stream.page_out(100, up_to=6) == 20
 
+    def test_what_the_store_refuses_is_not_appended(self) -> None:
+        def refuse(placed: object) -> None:
+            raise ValueError("the disk is full")
+
+        stream = one_shard()
+        fill(stream, 1)
+        with pytest.raises(ValueError, match="full"):
+            stream.append([new()], now=5, keep=refuse)
+        assert (len(stream), stream.last_sequence) == (1, 1)
+        [record] = fill(stream, 1, now=3)
+        assert (record.sequence, record.arrived) == (2, 3)
+
 
 class TestRestoring:
     def test_everything_is_back(self) -> None:
+        kept = Kept()
         stream = Stream(StreamSettings(), shards=2, now=0)
         stream.split(0, 5, now=3)
-        records = stream.append([NewRecord(f"k{i}", i, 1) for i in range(50)], now=4)
+        keys = [NewRecord(f"k{i}", text(str(i)), 1) for i in range(50)]
+        stream.append(keys, now=4, keep=kept.keep)
         stream.merge(1, 3, now=9)
         again = Stream.restore(
-            StreamSettings(), reversed(stream.shards()), index_of(records), last_sequence=0
-        )
+            StreamSettings(), reversed(stream.shards()), kept.extents(), last_sequence=0,
+            load=kept.load,
+        )  # fmt: skip
         assert again.shards() == stream.shards()
         assert (len(again), again.size, again.resident_size) == (50, 50, 0)
         for info in stream.shards():
             old = stream.read(stream.oldest(info.id), now=4)
-            new = again.read(again.oldest(info.id), now=4)
-            assert [(s.first, s.last, s.count, s.size) for s in new.spans] == [
-                (s.first, s.last, s.count, s.size) for s in old.spans
-            ]
-            assert new.children == old.children
+            found = again.read(again.oldest(info.id), now=4)
+            assert (found.records, found.children) == (old.records, old.children)
         assert again.at_timestamp(1, 4) == stream.at_timestamp(1, 4)
         assert again.at_timestamp(1, 5) == again.latest(1)
         assert fill(again, 1)[0].arrived == 9
 
+    def test_extents_make_segments(self) -> None:
+        stream, kept = one_kept_shard(segment_records=2)
+        fill(stream, 9, kept=kept)
+        again = Stream.restore(
+            StreamSettings(segment_records=4, max_bytes=1, retention=None), stream.shards(),
+            kept.extents(2), last_sequence=0, load=kept.load,
+        )  # fmt: skip
+        assert [cut.sequence for cut in again.trim(now=0).cuts] == [8]
+        assert messages(again.read(again.oldest(0), now=0)) == ["m8"]
+
     @pytest.mark.parametrize("known_by", ["argument", "record", "closed", "trimmed"])
     def test_no_sequence_number_comes_twice(self, known_by: str) -> None:
-        stream = one_shard(retention=1000)
-        records = fill(stream, 100)
+        stream, kept = one_kept_shard(retention=1000)
+        fill(stream, 100, kept=kept)
         if known_by == "closed":
             stream.split(0, HALF, now=0)
         if known_by == "trimmed":
@@ -513,8 +608,9 @@ class TestRestoring:
         again = Stream.restore(
             stream.settings,
             stream.shards(),
-            index_of(records) if known_by == "record" else [],
+            kept.extents() if known_by == "record" else [],
             last_sequence=100 if known_by == "argument" else 0,
+            load=kept.load,
         )
         assert again.last_sequence == stream.last_sequence + SEQUENCE_GAP
         assert len(again) == (100 if known_by == "record" else 0)
@@ -522,30 +618,45 @@ class TestRestoring:
         again.read(Position(0, stream.last_sequence + 500, inclusive=False), now=0)
 
     def test_what_was_trimmed_stays_trimmed(self) -> None:
-        stream = one_shard(retention=1000)
-        records = fill(stream, 2)
-        records += fill(stream, 2, now=500)
+        stream, kept = one_kept_shard(retention=1000)
+        fill(stream, 2, kept=kept)
+        fill(stream, 2, now=500, kept=kept)
         stream.trim(now=1000)
-        again = Stream.restore(stream.settings, stream.shards(), index_of(records), last_sequence=4)
+        again = Stream.restore(
+            stream.settings, stream.shards(), kept.extents(), last_sequence=4, load=nothing
+        )
         assert len(again) == 2
         with pytest.raises(TrimmedPositionError):
             again.read(Position(0, 2, inclusive=True), now=1000)
+
+    def test_trimmed_within_an_extent(self) -> None:
+        stream, kept = one_kept_shard(retention=1000, segment_records=2)
+        fill(stream, 5, size=10, kept=kept)
+        stream.settings = StreamSettings(max_bytes=30, retention=None)
+        assert stream.trim(now=0).cuts[0].sequence == 2
+        again = Stream.restore(
+            stream.settings, stream.shards(), kept.extents(5), last_sequence=5, load=kept.load
+        )
+        assert (len(again), again.size, kept.loads) == (3, 30, 1)
+        assert messages(again.read(again.oldest(0), now=0)) == ["m2", "m3", "m4"]
 
     def test_shard_ids_go_on(self) -> None:
         stream = one_shard(retention=1000)
         stream.split(0, HALF, now=0)
         stream.merge(1, 2, now=0)
         stream.trim(now=1000)
-        again = Stream.restore(stream.settings, stream.shards(), [], last_sequence=2)
+        again = Stream.restore(stream.settings, stream.shards(), [], last_sequence=2, load=nothing)
         assert [info.id for info in again.split(3, HALF, now=0).opened] == [4, 5]
 
     def test_damage_is_refused(self) -> None:
         stream = Stream(StreamSettings(), shards=3, now=0)
         low, middle, high = stream.shards()
-        entry = RecordIndex(0, 1, 0, 1)
 
-        def restore(shards: list[ShardInfo], *index: RecordIndex) -> Stream:
-            return Stream.restore(StreamSettings(), shards, index, last_sequence=0)
+        def extent(shard: int = 0, first: int = 1, last: int = 2) -> Extent:
+            return Extent(shard, first, last, 2, 2, 0, 0)
+
+        def restore(shards: list[ShardInfo], *extents: Extent) -> Stream:
+            return Stream.restore(StreamSettings(), shards, extents, last_sequence=0, load=nothing)
 
         for shards in ([], [low, high], [low, middle], [middle, high]):
             with pytest.raises(DamagedStreamError, match="hash key"):
@@ -554,11 +665,12 @@ class TestRestoring:
         for shards in ([low, middle, high, overlapping], [low, low, middle, high]):
             with pytest.raises(DamagedStreamError, match=r"once|twice"):
                 restore(shards)
-        with pytest.raises(DamagedStreamError, match="stored after"):
-            restore([low, middle, high], entry, entry)
+        for first, last in [(1, 2), (2, 3), (5, 4)]:
+            with pytest.raises(DamagedStreamError, match="stored after"):
+                restore([low, middle, high], extent(), extent(0, first, last))
         with pytest.raises(DamagedStreamError, match="shard 7"):
-            restore([low, middle, high], RecordIndex(7, 1, 0, 1))
-        assert len(restore([low, middle, high], entry)) == 1
+            restore([low, middle, high], extent(7))
+        assert len(restore([low, middle, high], extent())) == 2
 
 
 RETENTION = 1000
@@ -573,7 +685,8 @@ class StreamMachine(RuleBasedStateMachine):
             retention=RETENTION, segment_records=3, segment_bytes=20, max_shards=6
         )
         self.now = 5000
-        self.stream = Stream(self.options, shards=shards, now=self.now)
+        self.kept = Kept()
+        self.stream = Stream(self.options, shards=shards, now=self.now, load=self.kept.load)
         self.records: list[Record] = []
         self.used: set[int] = set()
         self.shards = {info.id: info for info in self.stream.shards()}
@@ -591,10 +704,13 @@ class StreamMachine(RuleBasedStateMachine):
         )
     )
     def append(self, batch: list[tuple[str, int, int | None]]) -> None:
-        new = [NewRecord(key, object(), size, explicit) for key, size, explicit in batch]
-        appended = self.stream.append(new, now=self.now)
-        assert len(appended) == len(new)
-        for record, wanted in zip(appended, new, strict=True):
+        added = [
+            NewRecord(key, text(f"{self.now} {place}"), size, explicit)
+            for place, (key, size, explicit) in enumerate(batch)
+        ]
+        appended = self.stream.append(added, now=self.now, keep=self.kept.keep)
+        assert len(appended) == len(added)
+        for record, wanted in zip(appended, added, strict=True):
             assert record.message is wanted.message
             assert record.size == wanted.size
             assert record.sequence not in self.used
@@ -681,11 +797,12 @@ class StreamMachine(RuleBasedStateMachine):
         assert self.stream.resident_size == before - freed
         for each in self.records:
             if each.sequence > self.committed:
-                [span] = self.stream.read(
+                loads = self.kept.loads
+                [record] = self.stream.read(
                     self.stream.at_sequence(each.shard, each.sequence), now=self.now, limit=1
-                ).spans
-                assert span.records is not None
-                assert span.records[0].message is each.message
+                ).records
+                assert record is each
+                assert self.kept.loads == loads
 
     @rule(lost=st.integers(0, 3))
     def crash_and_restore(self, lost: int) -> None:
@@ -693,31 +810,18 @@ class StreamMachine(RuleBasedStateMachine):
         closings = [info.ending_sequence or 0 for info in self.shards.values()]
         committed = max(self.committed, *closings)
         while lost and self.records and self.records[-1].sequence > committed:
-            self.records.pop()
+            self.kept.records.remove(self.records.pop())
             lost -= 1
         self.stream = Stream.restore(
             self.options,
             self.shards.values(),
-            index_of(self.records),
+            self.kept.extents(),
             last_sequence=self.last_sequence,
+            load=self.kept.load,
         )
         self.last_sequence = self.stream.last_sequence
         self.committed = max([self.committed, *[each.sequence for each in self.records]])
         assert self.stream.resident_size == 0
-
-    def load(self, result: ReadResult) -> list[Record]:
-        found: list[Record] = []
-        for span in result.spans:
-            stored = [
-                each
-                for each in self.records
-                if each.shard == span.shard and span.first <= each.sequence <= span.last
-            ]
-            assert span.count == len(stored) > 0
-            assert span.size == sum(each.size for each in stored)
-            assert span.records is None or span.records == stored
-            found += stored
-        return found
 
     @rule(data=st.data(), limit=st.integers(1, 12), max_bytes=st.integers(0, 60))
     def read(self, data: st.DataObject, limit: int, max_bytes: int) -> None:
@@ -750,7 +854,7 @@ class StreamMachine(RuleBasedStateMachine):
         expected = mine[start : start + limit]
         while len(expected) > 1 and sum(each.size for each in expected) > max_bytes:
             expected.pop()
-        assert self.load(result) == expected
+        assert result.records == expected
         self.check_end(result, mine, expected)
 
     def check_end(self, result: ReadResult, mine: list[Record], found: list[Record]) -> None:
@@ -765,8 +869,8 @@ class StreamMachine(RuleBasedStateMachine):
             last: ReadResult | None = None
             while position is not None:
                 last = self.stream.read(position, now=self.now, limit=limit)
-                found += self.load(last)
-                if not last.spans:
+                found += last.records
+                if not last.records:
                     break
                 position = last.next
             assert found == [each for each in self.records if each.shard == info.id]

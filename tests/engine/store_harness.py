@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hubbub.engine.batch import Batch, StoredRecord
+from hubbub.engine.batch import Batch
+from hubbub.engine.blocks import pack
 from hubbub.engine.entry import Entry
 from hubbub.engine.store import Reader, Store
 from hubbub.message import Message, encode_message
+from hubbub.streams import Record
 
 PLENTY = 1 << 30
 
@@ -24,14 +26,15 @@ def entry(number: int, body: bytes | None = None, **fields: Any) -> Entry:
     return Entry(id=number, message=content, size=content.size, **fields)
 
 
-def record(shard: int, sequence: int, body: bytes | None = None) -> StoredRecord:
-    return StoredRecord(
+def record(
+    shard: int, sequence: int, body: bytes | None = None, *, arrived: int | None = None
+) -> Record:
+    return Record(
         shard=shard,
         sequence=sequence,
-        arrived=1_000 + shard,
+        arrived=1_000 + shard if arrived is None else arrived,
         size=len(body or b"") + 7,
         partition_key=f"key {sequence}",
-        explicit_hash_key=(1 << 128) - 1 - sequence if sequence % 3 else None,
         message=message(sequence, body),
     )
 
@@ -42,8 +45,23 @@ def insert(batch: Batch, queue: int, each: Entry) -> Entry:
     return each
 
 
-def append(batch: Batch, stream: int, each: StoredRecord) -> None:
-    batch.append(stream, each, encode_message(each.message))
+def append(batch: Batch, stream: int, *records: Record) -> None:
+    """Append records of one shard."""
+    batch.append(stream, records[0].shard, pack(records))
+
+
+def sequences(reader: Reader, stream: int) -> list[int]:
+    """The sequence numbers of all records of a stream, by shard."""
+    found = []
+    for each in reader.extents(stream):
+        records = reader.fetch_records(stream, each.shard, each.first, each.last)
+        assert (len(records), records[0].sequence, records[-1].sequence, records[0].arrived) == (
+            each.count, each.first, each.last, each.since,
+        )  # fmt: skip
+        assert sum(record.size for record in records) == each.size
+        assert records[-1].arrived == each.until
+        found += [record.sequence for record in records]
+    return found
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from hubbub.engine.contract import (
     DONE,
@@ -17,10 +18,11 @@ from hubbub.engine.contract import (
     QueueSettings,
 )
 from hubbub.engine.embedded import EmbeddedEngine
+from hubbub.engine.journal import MemoryJournal
 from hubbub.engine.sqlite import SqliteJournal
 from hubbub.errors import UnavailableError
 from hubbub.message import Message
-from hubbub.streams import NewRecord, StreamSettings
+from hubbub.streams import NewRecord, Position, StreamSettings
 from hubbub.testing import ManualClock
 
 REALM = "default"
@@ -166,7 +168,7 @@ async def test_streams_come_back_with_shards_and_records(tmp_path: Path) -> None
         assert [shard.id for shard in again.shards()] == [0, 1, 2]
         result = await again.read(again.oldest(0), limit=10, max_bytes=1000)
         (record,) = result.records
-        assert (record.message, record.explicit_hash_key, record.size) == (body, 5, 6)
+        assert (record.message, record.partition_key, record.size) == (body, "key", 6)
         assert {child.id for child in result.children} == {each.id for each in change.opened}
         assert again.append([NewRecord("key", body, 6)]).records[0].sequence > last
 
@@ -214,6 +216,47 @@ async def test_bodies_over_the_memory_limit_are_paged_out_and_back_in(tmp_path: 
         assert engine.memory == 0
     async with reopened(tmp_path) as engine:
         assert found(engine).counts().visible == 0
+
+
+async def test_nothing_is_paged_out_where_nothing_is_stored() -> None:
+    limit = 100_000
+    engine = EmbeddedEngine(MemoryJournal(), ManualClock(), memory_limit=limit)
+    async with engine.running():
+        queue = await engine.create_queue(REALM, "q", QueueSettings())
+        stream = await engine.create_stream(REALM, "log", StreamSettings(segment_bytes=10_000), 1)
+        body = Message(address="$stream/log", body=bytes(1000))
+        for _ in range(75):
+            send(engine, queue, bytes(1000))
+            stream.append([NewRecord("key", body, 1000)])
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert engine.memory == 150_000
+        result = await stream.read(stream.oldest(0), limit=100, max_bytes=1_000_000)
+        assert len(result.records) == 75
+        assert len(await take(queue, 100)) == 75
+
+
+async def test_records_over_the_memory_limit_are_paged_out_and_read_back(tmp_path: Path) -> None:
+    limit = 1_000_000
+    async with reopened(tmp_path, memory_limit=limit) as engine:
+        stream = await engine.create_stream(REALM, "log", StreamSettings(segment_bytes=50_000), 1)
+        for number in range(300):
+            body = Message(address="$stream/log", body=b"%05d" % number + bytes(10_000))
+            stream.append([NewRecord("key", body, 10_005)])
+            await engine.ready()
+        with trio.fail_after(10):
+            while engine.memory > limit:  # noqa: ASYNC110 - the engine tells nobody
+                await trio.sleep(0.01)
+        for _ in range(2):
+            numbers: list[int] = []
+            position: Position | None = stream.oldest(0)
+            while position is not None and len(numbers) < 300:
+                result = await stream.read(position, limit=7, max_bytes=1_000_000)
+                numbers += [int(each.message.body[:5]) for each in result.records]
+                position = result.next
+            assert numbers == list(range(300))
+            assert engine.memory <= limit + limit // 8  # what was read back is bounded
+        await engine.delete_stream(stream)
+        assert engine.memory == 0
 
 
 async def test_a_folder_is_for_one_engine(tmp_path: Path) -> None:

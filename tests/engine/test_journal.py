@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
 from hubbub.engine import sqlite as journal_module
-from hubbub.engine.batch import Batch, StoredRecord
+from hubbub.engine.batch import Batch
 from hubbub.engine.contract import Commit, Document
 from hubbub.engine.entry import Entry
 from hubbub.engine.journal import Journal, MemoryJournal
@@ -22,6 +23,7 @@ from hubbub.engine.sqlite import FILE_NAME, SqliteJournal
 from hubbub.engine.store import Durability, Store
 from hubbub.errors import RefusedError, UnavailableError
 from hubbub.message import Message
+from hubbub.streams import Extent, Record
 
 from .store_harness import after_a_crash, entry, message, opened, places, reading, record
 
@@ -119,8 +121,8 @@ def available(journal: Journal) -> bool:
     return journal.available
 
 
-def append(journal: Journal, stream: int, each: StoredRecord) -> None:
-    journal.append(stream, each, journal.encode(each.message))
+def append(journal: Journal, stream: int, each: Record) -> None:
+    journal.append(stream, {each.shard: [each]})
 
 
 def stored(folder: Path) -> list[tuple[int, int]]:
@@ -275,9 +277,9 @@ async def test_everything_else_comes_back_too(tmp_path: Path) -> None:
         journal.remember(1, "new", 5, 1000)
     async with (journal := SqliteJournal(tmp_path)).running():
         assert [each.key for each in journal.documents("n")] == ["1", "3", "4"]
-        assert [each.sequence for each in journal.record_index(5)] == [3, 4]
-        assert journal.fetch_records(5, 1, 0, 9) == [record(1, 3), record(1, 4)]
-        assert list(journal.record_index(6)) == []
+        assert list(journal.extents(5)) == [Extent(1, 1, 4, 4, 28, 1001, 1001)]
+        assert journal.fetch_records(5, 1, 3, 9) == [record(1, 3), record(1, 4)]
+        assert list(journal.extents(6)) == []
         assert [queue for queue, _ in journal.entries()] == [1, 2, 4]
         assert sorted(journal.dedups()) == [
             (1, "new", 5, 1000), (2, "key", 2, 1000), (4, "key", 4, 1000),
@@ -294,10 +296,9 @@ async def test_text_that_is_not_unicode_is_refused_at_once(tmp_path: Path) -> No
         for hand_over in odd:
             with pytest.raises(UnicodeEncodeError):
                 hand_over(journal)
-        bad = record(1, 1)
-        bad.partition_key = "\ud800"
-        with pytest.raises(UnicodeEncodeError):
-            journal.append(1, bad, b"")
+        bad = msgspec.structs.replace(record(1, 1), partition_key="\ud800")
+        with pytest.raises(RefusedError, match="cannot be stored"):
+            append(journal, 1, bad)
         assert done(journal.commit())
 
 
@@ -311,7 +312,8 @@ async def test_a_message_that_fits_no_encoding_is_refused_and_leaves_the_others(
         with pytest.raises(RefusedError, match="cannot be stored"):
             journal.insert(1, odd)
         with pytest.raises(RefusedError, match="cannot be stored"):
-            journal.encode(odd.message)
+            journal.append(1, {0: [record(0, 1)], 1: [Record(1, 2, 0, "k", odd.message, 1)]})
+        assert journal.fetch_records(1, 0, 0, 9) == []
         journal.insert(1, entry(3))
         await journal.commit().wait()
         assert stored(tmp_path) == [(1, 1), (1, 3)]

@@ -1,33 +1,17 @@
 """Changes on their way to the store, gathered until one transaction takes them all.
 
-Messages are in it as they are stored: encoded, by `hubbub.message.encode_message`.
+Messages are in it as they are stored: encoded, by `hubbub.message.encode_message`, and records of
+streams in blocks.
 """
 
-import msgspec
+from collections.abc import Sequence
 
-from hubbub.message import Message
-
+from .blocks import Block
 from .entry import Entry
 
 ENTRY_COST = 64
 """Bytes that a pending row counts for beside its body."""
 REMOVE_COST = 16
-
-
-class StoredRecord(msgspec.Struct, kw_only=True, gc=False):
-    """One record of a stream as it is kept; see `hubbub.streams.Record`.
-
-    `sequence` is a number below 2**63 that rises within a shard; `arrived` is in milliseconds since
-    the epoch; `size` is what it counts for in bytes; `explicit_hash_key` is below 2**128.
-    """
-
-    shard: int
-    sequence: int
-    arrived: int
-    size: int
-    partition_key: str
-    explicit_hash_key: int | None
-    message: Message
 
 
 class Batch:
@@ -73,7 +57,7 @@ class Batch:
         self.remembered: list[tuple[int, str, int, int]] = []
         self.forgotten: set[int] = set()
         self.documents: dict[tuple[str, str, str], bytes | None] = {}
-        self.appends: dict[tuple[int, int], list[tuple[StoredRecord, bytes]]] = {}
+        self.appends: dict[tuple[int, int], list[Block]] = {}
         self.trims: dict[tuple[int, int], int] = {}
         self.dropped_queues: set[int] = set()
         self.dropped_streams: set[int] = set()
@@ -170,13 +154,10 @@ class Batch:
         self.documents[identity] = value
         self.bytes += ENTRY_COST + (len(value) if value else 0)
 
-    def append(self, stream: int, record: StoredRecord, body: bytes) -> None:
-        """A record enters its shard, after all the shard has."""
-        self.appends.setdefault((stream, record.shard), []).append((record, body))
-        self.bytes += ENTRY_COST + record.size
-        number = record.message.id
-        if number > self.last_id:  # noqa: PLR1730 — as above
-            self.last_id = number
+    def append(self, stream: int, shard: int, blocks: Sequence[Block]) -> None:
+        """Records enter their shard, after all the shard has."""
+        self.appends.setdefault((stream, shard), []).extend(blocks)
+        self.bytes += sum([ENTRY_COST + len(block.records) for block in blocks])
 
     def trim(self, stream: int, shard: int, before: int) -> None:
         """Records of a shard with a sequence below `before` are gone."""
@@ -211,9 +192,8 @@ class Batch:
             self.remember(*each)
         for identity, value in newer.documents.items():
             self.put(identity, value)
-        for place, records in newer.appends.items():
-            self.appends.setdefault(place, []).extend(records)
-            self.bytes += sum([ENTRY_COST + record.size for record, _ in records])
+        for (stream, shard), blocks in newer.appends.items():
+            self.append(stream, shard, blocks)
         for (stream, shard), before in newer.trims.items():
             self.trim(stream, shard, before)
         self.note(newer.last_id)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from heapq import heappop, heappush
 
 import msgspec
@@ -24,6 +25,7 @@ from .contract import (
     Stream,
 )
 from .journal import Journal
+from .pages import Pages
 from .queues import MemoryQueue
 from .streams import STREAMS, MemoryStream, StreamRecord
 
@@ -31,6 +33,8 @@ _QUEUES = "queue"
 _NEVER = 1 << 62
 _LONGEST_NAP = 5.0
 """Seconds; the ticker looks at the wall clock at least so often, for somebody may set it."""
+_PAGES_SHARE = 8
+"""The part of the memory limit that segments of streams may take that were read back, as 1/n."""
 _READY_DEADLINE = 30.0
 """Seconds that a publisher is held back at most before it is told that memory is full."""
 
@@ -56,6 +60,7 @@ class EmbeddedEngine(Engine):
         self.clock = clock
         self.memory = 0
         self._limit = memory_limit
+        self._pages = Pages(journal, memory_limit // _PAGES_SHARE, self.count)
         self._queues: dict[tuple[str, str], MemoryQueue] = {}
         self._numbered: dict[int, MemoryQueue] = {}
         self._streams: dict[tuple[str, str], MemoryStream] = {}
@@ -81,7 +86,8 @@ class EmbeddedEngine(Engine):
             self._load()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tick)
-                nursery.start_soon(self._page_out)
+                if self.journal.keeps:
+                    nursery.start_soon(self._page_out)
                 try:
                     yield
                 finally:
@@ -118,8 +124,9 @@ class EmbeddedEngine(Engine):
         state = StreamState.restore(
             record.settings,
             record.shards,
-            self.journal.record_index(record.number),
+            self.journal.extents(record.number),
             last_sequence=record.last_sequence,
+            load=partial(self._pages.load, record.number),
         )
         # The numbers that a crash may have lost are skipped; that must be kept before any is given.
         self._add_stream(record.number, document.realm, document.key, state, record.created).keep()
@@ -254,8 +261,10 @@ class EmbeddedEngine(Engine):
         if (realm, name) in self._streams:
             raise ExistsError("stream", name)
         now = self.clock.now()
-        state = StreamState(settings, shards=shards, now=now)
-        stream = self._add_stream(self.next_id(), realm, name, state, now)
+        number = self.next_id()
+        load = partial(self._pages.load, number)
+        state = StreamState(settings, shards=shards, now=now, load=load)
+        stream = self._add_stream(number, realm, name, state, now)
         stream.keep()
         return stream
 
@@ -278,6 +287,7 @@ class EmbeddedEngine(Engine):
             del self._streams[stream.realm, stream.name], self._advancing[stream.number]
             self._alarm_of.pop(stream.number, None)
             found.close()
+            self._pages.forget(stream.number)
             self.journal.drop_stream(stream.number)
             self.journal.drop(STREAMS, stream.realm, stream.name)
         return self.journal.commit()

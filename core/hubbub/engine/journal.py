@@ -6,13 +6,12 @@ confirmation awaits their commit. `MemoryJournal` keeps nothing; `hubbub.engine.
 # ruff: noqa: D102 — `Journal` documents what its implementations do
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from hubbub.message import Message
-from hubbub.streams import RecordIndex
+from hubbub.streams import Extent, Record
 
-from .batch import StoredRecord
 from .contract import DONE, Commit, Document
 from .entry import Entry
 
@@ -62,11 +61,8 @@ class Journal(ABC):
         """
 
     @abstractmethod
-    def record_index(self, stream: int) -> Iterator[RecordIndex]:
-        """All records of a stream, shard by shard, each in order of sequence.
-
-        `message` is None beyond the memory limit.
-        """
+    def extents(self, stream: int) -> Iterator[Extent]:
+        """What all records of a stream take up, shard by shard, each in order of sequence."""
 
     @abstractmethod
     def insert(self, queue: int, entry: Entry) -> None:
@@ -106,20 +102,11 @@ class Journal(ABC):
         """Forget a document."""
 
     @abstractmethod
-    def encode(self, message: Message) -> bytes:
-        """A message as `append` takes it.
+    def append(self, stream: int, records: Mapping[int, Sequence[Record]]) -> None:
+        """Records enter their shards, in order and with higher sequences than all before.
 
         Raises:
-            RefusedError: it cannot be stored, whenever it is tried.
-        """
-
-    @abstractmethod
-    def append(self, stream: int, record: StoredRecord, body: bytes) -> None:
-        """A record enters its shard, with a higher sequence than all before.
-
-        `body`: its message, encoded.
-
-        Raises:
+            RefusedError: one cannot be stored, whenever it is tried; nothing was taken.
             UnavailableError: writing fails at present; nothing was taken.
         """
 
@@ -161,7 +148,7 @@ class Journal(ABC):
         """
 
     @abstractmethod
-    def fetch_records(self, stream: int, shard: int, first: int, last: int) -> list[StoredRecord]:
+    def fetch_records(self, stream: int, shard: int, first: int, last: int) -> list[Record]:
         """Read records of a shard from sequence `first` to `last`, both included.
 
         Raises:
@@ -190,7 +177,7 @@ class MemoryJournal(Journal):
     def dedups(self) -> Iterator[tuple[int, str, int, int]]:
         return iter(())
 
-    def record_index(self, stream: int) -> Iterator[RecordIndex]:
+    def extents(self, stream: int) -> Iterator[Extent]:
         return iter(())
 
     def insert(self, queue: int, entry: Entry) -> None:
@@ -217,10 +204,7 @@ class MemoryJournal(Journal):
     def drop(self, namespace: str, realm: str, key: str) -> None:
         pass
 
-    def encode(self, message: Message) -> bytes:
-        return b""
-
-    def append(self, stream: int, record: StoredRecord, body: bytes) -> None:
+    def append(self, stream: int, records: Mapping[int, Sequence[Record]]) -> None:
         pass
 
     def trim(self, stream: int, shard: int, before: int) -> None:
@@ -245,5 +229,5 @@ class MemoryJournal(Journal):
     def fetch(self, ids: Sequence[int]) -> dict[int, Message]:
         return {}
 
-    def fetch_records(self, stream: int, shard: int, first: int, last: int) -> list[StoredRecord]:
+    def fetch_records(self, stream: int, shard: int, first: int, last: int) -> list[Record]:
         return []

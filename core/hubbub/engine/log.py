@@ -8,8 +8,11 @@ from collections.abc import Iterable
 import msgspec
 
 from hubbub.message import Message
+from hubbub.streams import Record
 
-from .batch import Batch, StoredRecord
+from .batch import Batch
+from .blocks import Block
+from .blocks import pack as pack_records
 from .entry import Entry
 from .terms import Terms, pack, unpack
 
@@ -22,9 +25,10 @@ class Changes(msgspec.Struct, array_like=True, gc=False):
 
     `bodies`: encoded messages by id. `inserts`, `touches`: queue, message id, terms. `removes`:
     queue, message id. `remembered`: queue, key, message id, until. `documents`: namespace, realm,
-    key, value or None where it is forgotten. `appends`: stream, shard, sequence, arrived, size,
-    partition key, explicit hash key, encoded message. `trims`: stream, shard, first sequence kept.
-    `forgotten`: queues whose deduplication ids are forgotten, before any is `remembered`.
+    key, value or None where it is forgotten. `records`: what store version 2 has in place of
+    `blocks`: stream, shard, sequence, arrived, size, partition key, explicit hash key, encoded
+    message. `trims`: stream, shard, first sequence kept. `forgotten`: queues whose deduplication
+    ids are forgotten, before any is `remembered`. `blocks`: stream, shard, block of records.
 
     A later version may add fields at the end, with defaults.
     """
@@ -37,10 +41,11 @@ class Changes(msgspec.Struct, array_like=True, gc=False):
     touches: list[tuple[int, int, Terms]]
     remembered: list[tuple[int, str, int, int]]
     documents: list[tuple[str, str, str, bytes | None]]
-    appends: list[tuple[int, int, int, int, int, str, bytes | None, bytes]]
+    records: list[tuple[int, int, int, int, int, str, bytes | None, bytes]]
     trims: list[tuple[int, int, int]]
     marks: tuple[int, int] | None
     forgotten: list[int] = []
+    blocks: list[tuple[int, int, Block]] = []
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -60,23 +65,15 @@ def encode(batch: Batch) -> bytes:
             [(queue, entry.id, pack(entry)) for entry, queue in batch.touches.items()],
             batch.remembered,
             [(*identity, value) for identity, value in batch.documents.items()],
-            [
-                (
-                    stream,
-                    shard,
-                    record.sequence,
-                    record.arrived,
-                    record.size,
-                    record.partition_key,
-                    pack_hash_key(record.explicit_hash_key),
-                    body,
-                )
-                for (stream, shard), records in batch.appends.items()
-                for record, body in records
-            ],
+            (),
             [(*place, before) for place, before in batch.trims.items()],
             batch.marks,
             list(batch.forgotten),
+            [
+                (stream, shard, block)
+                for (stream, shard), blocks in batch.appends.items()
+                for block in blocks
+            ],
         )
     )
 
@@ -122,17 +119,11 @@ class _Total:
         for *identity, value in changes.documents:
             namespace, realm, key = identity
             batch.put((namespace, realm, key), value)
-        for stream, shard, sequence, arrived, size, key, hash_key, body in changes.appends:
-            record = StoredRecord(
-                shard=shard,
-                sequence=sequence,
-                arrived=arrived,
-                size=size,
-                partition_key=key,
-                explicit_hash_key=unpack_hash_key(hash_key),
-                message=_decode_message(body),
-            )
-            batch.append(stream, record, body)
+        for stream, shard, sequence, arrived, size, key, _, body in changes.records:
+            record = Record(shard, sequence, arrived, key, _decode_message(body), size)
+            batch.append(stream, shard, pack_records([record]))
+        for stream, shard, block in changes.blocks:
+            batch.append(stream, shard, [block])
         for stream, shard, before in changes.trims:
             batch.trim(stream, shard, before)
         batch.marks = changes.marks or batch.marks
@@ -145,13 +136,3 @@ class _Total:
         for name in Terms.__struct_fields__:
             setattr(known, name, getattr(fresh, name))
         self.batch.touch(queue, known)
-
-
-def pack_hash_key(key: int | None) -> bytes | None:
-    """A number of up to 128 bits as bytes: neither SQLite nor MessagePack has such integers."""
-    return None if key is None else key.to_bytes(16, "big")
-
-
-def unpack_hash_key(data: bytes | None) -> int | None:
-    """The number that `pack_hash_key` has packed."""
-    return None if data is None else int.from_bytes(data, "big")

@@ -14,8 +14,7 @@ then, most of it has cancelled itself out too.
 import math
 import os
 import sqlite3
-from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -27,9 +26,10 @@ import trio
 from hubbub.clock import Clock, SystemClock
 from hubbub.errors import UnavailableError
 from hubbub.message import Message, encode_message
-from hubbub.streams import RecordIndex
+from hubbub.streams import Extent, Record
 
-from .batch import Batch, StoredRecord
+from . import blocks
+from .batch import Batch
 from .commits import Round
 from .contract import DONE, Commit, Document
 from .entry import Entry
@@ -248,15 +248,14 @@ class SqliteJournal(Journal):
         self._stir()
         self._filling.put((namespace, realm, key), value)
 
-    def encode(self, message: Message) -> bytes:
-        return encode_message(message)
-
-    def append(self, stream: int, record: StoredRecord, body: bytes) -> None:
-        record.partition_key.encode()
+    def append(self, stream: int, records: Mapping[int, Sequence[Record]]) -> None:
+        packed = {shard: blocks.pack(mine) for shard, mine in records.items()}
         if self._calm:
             self._require()
             self._stir()
-        self._filling.append(stream, record, body)
+        for shard, new in packed.items():
+            self._filling.append(stream, shard, new)
+            self._filling.note(max([record.message.id for record in records[shard]]))
 
     def trim(self, stream: int, shard: int, before: int) -> None:
         self._stir()
@@ -515,8 +514,8 @@ class SqliteJournal(Journal):
     def dedups(self) -> Iterator[tuple[int, str, int, int]]:
         return self._open_reader.dedups()
 
-    def record_index(self, stream: int) -> Iterator[RecordIndex]:
-        return self._open_reader.record_index(stream)
+    def extents(self, stream: int) -> Iterator[Extent]:
+        return self._open_reader.extents(stream)
 
     def fetch(self, ids: Sequence[int]) -> dict[int, Message]:
         found: dict[int, Message] = {}
@@ -528,15 +527,15 @@ class SqliteJournal(Journal):
             found |= self._open_reader.fetch(missing)
         return found
 
-    def fetch_records(self, stream: int, shard: int, first: int, last: int) -> list[StoredRecord]:
+    def fetch_records(self, stream: int, shard: int, first: int, last: int) -> list[Record]:
         found = self._open_reader.fetch_records(stream, shard, first, last)
         after = found[-1].sequence if found else first - 1
         for batch in self._pending():
-            records = batch.appends.get((stream, shard), [])
-            for record, _ in records[bisect_right(records, after, key=_sequence) :]:
-                if record.sequence > last:
-                    break
-                found.append(record)
+            for block in batch.appends.get((stream, shard), ()):
+                if block.last > after and block.first <= last:
+                    for record in blocks.unpack(block.records):
+                        if after < record.sequence <= last:
+                            found.append(record)
         return found
 
     def _pending(self) -> Iterator[Batch]:
@@ -545,10 +544,6 @@ class SqliteJournal(Journal):
         if self._writing is not None:
             yield self._writing
         yield self._filling
-
-
-def _sequence(appended: tuple[StoredRecord, bytes]) -> int:
-    return appended[0].sequence
 
 
 def make_folder(folder: Path) -> None:

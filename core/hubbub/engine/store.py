@@ -2,7 +2,7 @@
 
 Nothing here knows of Trio or threads. A `Store` writes a `Batch` in one transaction, a `Reader`
 reads on a connection of its own. A message in several queues is stored once; its row goes with its
-last entry.
+last entry. Records of streams are stored in blocks, see `hubbub.engine.blocks`.
 
 A small batch is appended to a log, as one row: `append`. Most of what is in it is soon undone,
 since most messages are settled soon, so what the log holds is brought into the tables only when
@@ -18,28 +18,34 @@ fields a quarter less than columns.
 import contextlib
 import os
 import sqlite3
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from hubbub.errors import UnavailableError
 from hubbub.message import Message
-from hubbub.streams import RecordIndex
+from hubbub.streams import Extent, Record
 
-from . import log
-from .batch import Batch, StoredRecord
+from . import blocks, log
+from .batch import Batch
+from .blocks import Block
 from .contract import Document
 from .entry import Entry
-from .log import pack_hash_key, unpack_hash_key
 from .terms import Terms, pack, unpack
+from .upgrade import pack_records
 
 APPLICATION_ID = 0x68756262
 """Marks our files ("hubb" in ASCII), see https://www.sqlite.org/pragma.html#pragma_application_id"""
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
+Step = str | Callable[[sqlite3.Connection], None]
+"""A statement, or a function where statements can't do it."""
+
+MIGRATIONS: tuple[tuple[Step, ...], ...] = (
     (
         "CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
         """CREATE TABLE document (
@@ -59,8 +65,20 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             message BLOB NOT NULL, PRIMARY KEY (stream, shard, sequence)) WITHOUT ROWID""",
     ),
     ("CREATE TABLE log (number INTEGER PRIMARY KEY, changes BLOB NOT NULL)",),
+    (
+        """CREATE TABLE block (
+            number INTEGER PRIMARY KEY, stream INTEGER NOT NULL, shard INTEGER NOT NULL,
+            first INTEGER NOT NULL, last INTEGER NOT NULL, count INTEGER NOT NULL,
+            size INTEGER NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL,
+            records BLOB NOT NULL)""",
+        # All that a stream must know of its records, so that it is read without them.
+        """CREATE INDEX block_place
+            ON block (stream, shard, last, first, count, size, since, until)""",
+        pack_records,
+        "DROP TABLE record",
+    ),
 )
-"""Statements that lead from each schema version to the next; `user_version` counts them.
+"""What leads from each schema version to the next; `user_version` counts them.
 
 A list already released never changes: a change of the schema is one more list at the end.
 """
@@ -73,6 +91,8 @@ CHECKPOINT_PAGES = 2048
 """Pages in the write-ahead log that start a checkpoint: 16 MiB."""
 CHECK_BYTES = 64 << 20
 """A file up to this size is checked whole after an unclean end: a fraction of a second."""
+SMALL_BLOCK_BYTES = 8 << 10
+"""A shorter block at the end of a shard takes part in what comes next."""
 LARGE_BYTES = 16 * 1024
 """A longer body gets a statement of its own, so that one statement's values stay small."""
 BULK_ROWS = 256
@@ -119,7 +139,7 @@ class Store:
         path: Path,
         durability: Durability = "full",
         *,
-        migrations: Sequence[Sequence[str]] = MIGRATIONS,
+        migrations: Sequence[Sequence[Step]] = MIGRATIONS,
     ) -> None:
         self._path = path
         self._durability = durability
@@ -135,7 +155,6 @@ class Store:
             ") AS changed WHERE message = changed.column1 AND queue = changed.column2",
         )
         self._dedups = _Bulk("INSERT INTO dedup (queue, key, message, until) VALUES", 4)
-        self._records = _Bulk("INSERT OR REPLACE INTO record VALUES", 8)
         self._documents = _Bulk("INSERT OR REPLACE INTO document VALUES", 4)
 
     def open(self) -> None:
@@ -212,9 +231,12 @@ class Store:
 
     def _migrate(self, connection: sqlite3.Connection, version: int) -> None:
         with _transaction(connection):
-            for statements in self._migrations[version:]:
-                for statement in statements:
-                    connection.execute(statement)
+            for steps in self._migrations[version:]:
+                for step in steps:
+                    if isinstance(step, str):
+                        connection.execute(step)
+                    else:
+                        step(connection)
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={len(self._migrations)}")
 
@@ -274,7 +296,7 @@ class Store:
             self._drop_queues(batch.dropped_queues)
         if batch.dropped_streams:
             gone = [(stream,) for stream in batch.dropped_streams]
-            self._db.executemany("DELETE FROM record WHERE stream = ?", gone)
+            self._db.executemany("DELETE FROM block WHERE stream = ?", gone)
         if batch.forgotten:
             self._forget(batch.forgotten)
         if batch.removes:
@@ -288,11 +310,11 @@ class Store:
             self._dedups.execute(self._db, flat)
         if batch.documents:
             self._keep_documents(batch.documents)
-        for (stream, shard), records in batch.appends.items():
-            self._append(stream, shard, records)
+        for (stream, shard), new in batch.appends.items():
+            self._append(stream, shard, new)
         for (stream, shard), before in batch.trims.items():
             execute(
-                "DELETE FROM record WHERE stream = ? AND shard = ? AND sequence < ?",
+                "DELETE FROM block WHERE stream = ? AND shard = ? AND last < ?",
                 (stream, shard, before),
             )
         if batch.marks is not None:
@@ -384,29 +406,36 @@ class Store:
                 kept += (*identity, value)
         self._documents.execute(self._db, kept)
 
-    def _append(
-        self,
-        stream: int,
-        shard: int,
-        records: list[tuple[StoredRecord, bytes]],
-    ) -> None:
-        rows: list[Any] = []
-        for record, body in records:
-            row = (
-                stream,
-                shard,
-                record.sequence,
-                record.arrived,
-                record.size,
-                record.partition_key,
-                pack_hash_key(record.explicit_hash_key),
-                body,
-            )
-            if len(body) > LARGE_BYTES:
-                self._records.execute(self._db, list(row))
-            else:
-                rows += row
-        self._records.execute(self._db, rows)
+    def _append(self, stream: int, shard: int, new: Sequence[Block]) -> None:
+        """Append blocks to a shard, without those that it has: they may come twice.
+
+        Short ones are joined, with each other and with what the shard ends with while that is no
+        longer than they are: so a record is written again only when its block grows twofold.
+        """
+        end = self._end(stream, shard)
+        if end is not None:
+            new = [block for block in new if block.first > end.last]
+        joined = list(blocks.joined(new))
+        while joined and end is not None and _joins(end, joined[0]):
+            row = self._db.execute(
+                """DELETE FROM block WHERE number = ?
+                    RETURNING first, last, count, size, since, until, records""",
+                (end.number,),
+            ).fetchall()
+            joined[0] = blocks.join([Block(*row[0]), joined[0]])
+            end = self._end(stream, shard)
+        self._db.executemany(
+            "INSERT INTO block VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [(stream, shard, *msgspec.structs.astuple(block)) for block in joined],
+        )
+
+    def _end(self, stream: int, shard: int) -> "_End | None":
+        row = self._db.execute(
+            """SELECT number, last, count, since, length(records) FROM block
+                WHERE stream = ? AND shard = ? ORDER BY last DESC LIMIT 1""",
+            (stream, shard),
+        ).fetchone()
+        return None if row is None else _End(*row)
 
     def tidy(self, now: int) -> bool:
         """Delete some deduplication ids that ended before `now`; free some of a mostly empty file.
@@ -431,14 +460,30 @@ class Store:
         return spare or expired == TIDY_ROWS
 
 
+class _End(NamedTuple):
+    """What there is to know of the last block of a shard without reading it."""
+
+    number: int
+    last: int
+    records: int
+    since: int
+    length: int
+
+
+def _joins(end: _End, block: Block) -> bool:
+    length = len(block.records)
+    return end.length <= min(length, SMALL_BLOCK_BYTES) and blocks.is_block(
+        end.length + length, end.records + block.count, block.until - end.since
+    )
+
+
 class Reader:
     """The reading side, on a connection of its own: it sees what was committed, and never waits.
 
     The generators read page by page, because a statement left half read would keep the log from
     being checkpointed.
 
-    `memory_limit`: bytes of messages that `entries` and `records` decode, together; they leave out
-    the bodies beyond.
+    `memory_limit`: bytes of messages that `entries` decodes; it leaves out the bodies beyond.
     """
 
     def __init__(self, path: Path, memory_limit: int) -> None:
@@ -520,19 +565,19 @@ class Reader:
                     yield tuple(row)
                 position = rows[-1][0]
 
-    def record_index(self, stream: int) -> Iterator[RecordIndex]:
-        """What a stream must know of its records: shard by shard in order of sequence."""
+    def extents(self, stream: int) -> Iterator[Extent]:
+        """What the records of a stream take up: shard by shard in order of sequence."""
         position = (-1, -1)
         with reading(self._path):
             while rows := self._db.execute(
-                """SELECT shard, sequence, arrived, size
-                    FROM record WHERE stream = ? AND (shard, sequence) > (?, ?)
-                    ORDER BY shard, sequence LIMIT 1000""",
+                """SELECT shard, first, last, count, size, since, until
+                    FROM block WHERE stream = ? AND (shard, last) > (?, ?)
+                    ORDER BY shard, last LIMIT 1000""",
                 (stream, *position),
             ).fetchall():
                 for row in rows:
-                    yield RecordIndex(*row)
-                position = rows[-1][:2]
+                    yield Extent(*row)
+                position = (rows[-1][0], rows[-1][2])
 
     def fetch(self, ids: Sequence[int]) -> dict[int, Message]:
         """The messages with these ids, as far as they are stored.
@@ -547,7 +592,7 @@ class Reader:
             ).fetchall()
             return {number: self._decode(record) for number, record in rows}
 
-    def fetch_records(self, stream: int, shard: int, first: int, last: int) -> list[StoredRecord]:
+    def fetch_records(self, stream: int, shard: int, first: int, last: int) -> list[Record]:
         """The records of a shard from sequence `first` to `last`, both included.
 
         Raises:
@@ -555,23 +600,20 @@ class Reader:
         """
         with reading(self._path):
             rows = self._db.execute(
-                """SELECT sequence, arrived, size, partition_key, explicit_hash_key, message
-                    FROM record WHERE stream = ? AND shard = ? AND sequence BETWEEN ? AND ?
-                    ORDER BY sequence""",
+                """SELECT records FROM block WHERE stream = ?1 AND shard = ?2 AND last >= ?3
+                    AND last <= ifnull((
+                        SELECT last FROM block WHERE stream = ?1 AND shard = ?2 AND last >= ?4
+                        ORDER BY last LIMIT 1), ?4)
+                    ORDER BY last""",
                 (stream, shard, first, last),
             ).fetchall()
-            return [
-                StoredRecord(
-                    shard=shard,
-                    sequence=sequence,
-                    arrived=arrived,
-                    size=size,
-                    partition_key=partition_key,
-                    explicit_hash_key=unpack_hash_key(key),
-                    message=self._decode(body),
-                )
-                for sequence, arrived, size, partition_key, key, body in rows
-            ]
+            found = [record for (packed,) in rows for record in blocks.unpack(packed)]
+        start = bisect_left(found, first, key=_sequence)
+        stop = bisect_right(found, last, key=_sequence)
+        return found if stop - start == len(found) else found[start:stop]
+
+
+_sequence = attrgetter("sequence")
 
 
 def connect(path: Path, mode: Literal["ro", "rw"] = "rw") -> sqlite3.Connection:

@@ -7,21 +7,17 @@ import msgspec
 
 from hubbub.clock import Clock
 from hubbub.errors import NotFoundError
-from hubbub.message import Message
 from hubbub.streams import (
     Cut,
     NewRecord,
     Position,
     ReadResult,
-    Record,
     Reshard,
     ShardInfo,
-    Span,
     StreamSettings,
 )
 from hubbub.streams import Stream as State
 
-from .batch import StoredRecord
 from .contract import Appended, Commit, Document, Stream
 from .journal import Journal
 
@@ -86,11 +82,12 @@ class MemoryStream(Stream):
         """Append records, in order."""
         self._check()
         journal = self._host.journal
-        bodies = [journal.encode(_message(record)) for record in records]
-        appended = self._state.append(records, now=self._host.clock.now())
-        for record, body in zip(appended, bodies, strict=True):
-            journal.append(self.number, _stored(record), body)
-        self._host.count(sum(record.size for record in appended))
+        appended = self._state.append(
+            records,
+            now=self._host.clock.now(),
+            keep=lambda placed: journal.append(self.number, placed),
+        )
+        self._host.count(sum([record.size for record in appended]))
         due = self._state.trim_due()
         if due is not None:
             self._host.arm(self, due)
@@ -126,22 +123,13 @@ class MemoryStream(Stream):
     ) -> ReadResult:
         """Read from a position on, every record with its message."""
         self._check()
-        found = self._state.read(
+        return self._state.read(
             position,
             now=self._host.clock.now(),
             limit=limit,
             max_bytes=max_bytes,
             skip_trimmed=skip_trimmed,
         )
-        if all(span.records is not None for span in found.spans):
-            return found
-        return msgspec.structs.replace(found, spans=[self._loaded(span) for span in found.spans])
-
-    def _loaded(self, span: Span) -> Span:
-        if span.records is not None:
-            return span
-        stored = self._host.journal.fetch_records(self.number, span.shard, span.first, span.last)
-        return msgspec.structs.replace(span, records=[_record(each) for each in stored])
 
     def watch(self, shard: int, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back whenever the shard changes; returns what to call to end it."""
@@ -228,33 +216,3 @@ class MemoryStream(Stream):
     def _check(self) -> None:
         if self.deleted:
             raise NotFoundError("stream", self.name)
-
-
-def _stored(record: Record) -> StoredRecord:
-    return StoredRecord(
-        shard=record.shard,
-        sequence=record.sequence,
-        arrived=record.arrived,
-        partition_key=record.partition_key,
-        explicit_hash_key=record.explicit_hash_key,
-        size=record.size,
-        message=_message(record),
-    )
-
-
-def _message(record: Record | NewRecord) -> Message:
-    message = record.message
-    assert isinstance(message, Message)
-    return message
-
-
-def _record(stored: StoredRecord) -> Record:
-    return Record(
-        stored.shard,
-        stored.sequence,
-        stored.arrived,
-        stored.partition_key,
-        stored.message,
-        stored.size,
-        stored.explicit_hash_key,
-    )

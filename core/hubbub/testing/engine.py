@@ -467,8 +467,4 @@ def append(stream: Stream, *contents: bytes) -> list[Record]:
 async def read(stream: Stream, position: Position) -> list[bytes]:
     """What is in the records from a position on."""
     result = await stream.read(position, limit=100, max_bytes=10_000)
-    found = []
-    for record in result.records:
-        assert isinstance(record.message, Message)
-        found.append(record.message.body)
-    return found
+    return [record.message.body for record in result.records]
