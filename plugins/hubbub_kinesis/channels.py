@@ -11,15 +11,15 @@ from hubbub_kinesis.errors import (
     in_use,
     invalid_argument,
     limit_exceeded,
-    not_on_demand,
     validation,
 )
 from hubbub_kinesis.following import begin
 from hubbub_kinesis.locating import Locator
 from hubbub_kinesis.object_keys import DEFAULT, check_template
-from hubbub_kinesis.pages import Token, page
+from hubbub_kinesis.pages import named_page
+from hubbub_kinesis.readers import only_stream
 from hubbub_kinesis.settings import KinesisSettings
-from hubbub_kinesis.state import ON_DEMAND, Status
+from hubbub_kinesis.state import Status
 from hubbub_kinesis.tags import check_tags
 
 MIN_FRESHNESS, MAX_FRESHNESS, DEFAULT_FRESHNESS = 300, 900, 300
@@ -54,14 +54,9 @@ class Channels:
         """Create a channel, which delivers what is written to its stream from now on."""
         name: str = params["ChannelName"]
         destination = _destination(params)
-        configurations: list[Params] = params["StreamConfigurationList"]
-        if len(configurations) != 1:
-            raise validation("StreamConfigurationList must contain exactly one entry.")
-        [configuration] = configurations
+        configuration = only_stream(params)
         format_ = _record_format(configuration["RecordConfiguration"])
-        stream = self._locate.active(context, configuration)
-        if stream.state.mode != ON_DEMAND:
-            raise not_on_demand(stream.name, stream.account)
+        stream = self._locate.on_demand(context, configuration)
         if self._deliverers.named(context.account, context.region, name) is not None:
             raise in_use(f"Channel {name} under account {context.account} already exists.")
         book = self._deliverers.book
@@ -103,21 +98,11 @@ class Channels:
 
     async def list_channels(self, context: Context, params: Params) -> Params:
         """List the channels of the caller in its region, or those of some streams, in pages."""
-        after = None
-        listed = f"channels {context.account} {context.region}"
-        given = params.get("NextToken")
-        if given is not None:
-            token = Token.decode(given, self._now())
-            if token.of != listed:
-                raise invalid_argument("Invalid NextToken.")
-            after = token.last
         mine = self._deliverers.chosen(context, params.get("StreamFilter"))
         limit = min(params.get("MaxResults", MAX_PAGE), MAX_PAGE)
-        found, last = page(mine, limit, lambda each: each.name, after)
-        result: Params = {"ChannelSummaries": [self._summary(each) for each in found]}
-        if last is not None:
-            result["NextToken"] = Token(self._now(), listed, last).encode()
-        return result
+        listed = f"channels {context.account} {context.region}"
+        found, more = named_page(mine, limit, listed, params, self._now())
+        return {"ChannelSummaries": [self._summary(each) for each in found], **more}
 
     async def update_channel(self, context: Context, params: Params) -> Params:
         """Change how often a channel delivers, or whether it logs that."""
@@ -146,16 +131,7 @@ class Channels:
     async def delete_channel(self, context: Context, params: Params) -> Params:
         """Delete a channel, after the delay that is set; what it has delivered stays."""
         channel = self._deliverers.locate(context, params["ChannelARN"])
-        if channel.gone_at is not None:
-            return {}
-        delay = self._settings.delete_delay
-        channel.gone_at = self._now() + round(delay * 1000)
-        if not delay:
-            await self._deliverers.remove(channel)
-            return {}
-        commit = self._deliverers.keep(channel)
-        self._deliverers.changed(channel)
-        await commit.wait()
+        await self._deliverers.delete(channel, self._settings.delete_delay)
         return {}
 
     # describing

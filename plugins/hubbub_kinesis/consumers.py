@@ -7,7 +7,7 @@ from hubbub_aws.protocols import Params
 from hubbub_kinesis.errors import in_use, invalid_argument, limit_exceeded
 from hubbub_kinesis.feeding import QueueState
 from hubbub_kinesis.locating import Located, Locator, check_created, no_such_consumer
-from hubbub_kinesis.pages import Token, page
+from hubbub_kinesis.pages import named_page
 from hubbub_kinesis.readers import ReaderBook
 from hubbub_kinesis.settings import KinesisSettings
 from hubbub_kinesis.state import Book, Consumer
@@ -95,22 +95,11 @@ class Consumers:
         """List the consumers of a stream, in order of name, in pages."""
         stream = self._locate.stream(context, params)
         check_created(stream, params)
-        listed = f"consumers {stream.name} {stream.account}"
-        after = None
-        given = params.get("NextToken")
-        if given is not None:
-            token = Token.decode(given, self._now())
-            if token.of != listed:
-                raise invalid_argument("Invalid NextToken.")
-            after = token.last
         consumers = sorted(self._locate.consumers(stream).values(), key=lambda each: each.name)
-        found, last = page(
-            consumers, params.get("MaxResults", _PAGE), lambda each: each.name, after
-        )
-        result: Params = {"Consumers": [self._describe(stream, each) for each in found]}
-        if last is not None:
-            result["NextToken"] = Token(self._now(), listed, last).encode()
-        return result
+        limit = params.get("MaxResults", _PAGE)
+        listed = f"consumers {stream.name} {stream.account}"
+        found, more = named_page(consumers, limit, listed, params, self._now())
+        return {"Consumers": [self._describe(stream, each) for each in found], **more}
 
     def _find(self, context: Context, params: Params) -> tuple[Located, Consumer]:
         arn, name = params.get("ConsumerARN"), params.get("ConsumerName")

@@ -14,10 +14,11 @@ from hubbub_kinesis.errors import (
     no_such_stream,
     not_active,
     not_found,
+    not_on_demand,
     shard_does_not_exist,
 )
 from hubbub_kinesis.sequences import parse_shard, shard_name
-from hubbub_kinesis.state import Book, Consumer, Status, StreamState
+from hubbub_kinesis.state import ON_DEMAND, Book, Consumer, Status, StreamState
 
 STANDARD_CONSUMERS = 20
 """Consumers and queues of a stream."""
@@ -108,6 +109,13 @@ class Locator:
         """Find a stream that is to be changed: it has to be ACTIVE. Raises `AwsError`."""
         stream = self.stream(context, params)
         self.check_active(stream)
+        return stream
+
+    def on_demand(self, context: Context, params: Params) -> Located:
+        """Find a stream that is ACTIVE and of on-demand mode. Raises `AwsError`."""
+        stream = self.active(context, params)
+        if stream.state.mode != ON_DEMAND:
+            raise not_on_demand(stream.name, stream.account)
         return stream
 
     def check_active(self, stream: Located) -> None:

@@ -29,7 +29,7 @@ from hubbub_kinesis.errors import (
 )
 from hubbub_kinesis.feeding import QueueState
 from hubbub_kinesis.locating import NAME, Locator, stream_arn
-from hubbub_kinesis.pages import Token, page
+from hubbub_kinesis.pages import named_page
 from hubbub_kinesis.readers import ReaderBook
 from hubbub_kinesis.sequences import parse_shard
 from hubbub_kinesis.settings import KinesisSettings
@@ -281,24 +281,17 @@ class Managing:
     async def list_streams(self, context: Context, params: Params) -> Params:
         """List the streams, in order of name, in pages."""
         session = context.session()
-        after: str | None = params.get("ExclusiveStartStreamName")
-        given = params.get("NextToken")
-        if given is not None:
-            token = Token.decode(given, self._now())
-            if token.of != "streams":
-                raise invalid_argument("Invalid NextToken.")
-            after = token.last
         now = self._now()
         infos = [info for info in session.streams() if NAME.fullmatch(info.name)]
-        found, last = page(infos, params.get("Limit", _PAGE), lambda info: info.name, after)
-        result: Params = {
+        after: str | None = params.get("ExclusiveStartStreamName")
+        limit = params.get("Limit", _PAGE)
+        found, more = named_page(infos, limit, "streams", params, now, after)
+        return {
             "StreamNames": [info.name for info in found],
-            "HasMoreStreams": last is not None,
+            "HasMoreStreams": bool(more),
             "StreamSummaries": [self._summary(context, session, info, now) for info in found],
+            **more,
         }
-        if last is not None:
-            result["NextToken"] = Token(now, "streams", last).encode()
-        return result
 
     def _summary(self, context: Context, session: Session, info: StreamInfo, now: int) -> Params:
         state = self._book.state(session.realm, info)

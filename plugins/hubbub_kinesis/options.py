@@ -12,7 +12,6 @@ from hubbub_kinesis.errors import (
     in_use,
     invalid_argument,
     limit_exceeded,
-    not_on_demand,
     validation,
 )
 from hubbub_kinesis.feeding import QueueState
@@ -213,10 +212,8 @@ class Options:
 
     async def update_stream_warm_throughput(self, context: Context, params: Params) -> Params:
         """Note the throughput a stream should be ready for; it is ready for any."""
-        stream = self._locate.active(context, params)
+        stream = self._locate.on_demand(context, params)
         warm: int = params["WarmThroughputMiBps"]
-        if stream.state.mode != ON_DEMAND:
-            raise not_on_demand(stream.name, stream.account)
         if self._book.account(stream.session.realm).committed is None:
             raise validation(
                 "Warm throughput is only supported in accounts that have "

@@ -10,15 +10,15 @@ from hubbub_kinesis.errors import (
     in_use,
     invalid_argument,
     limit_exceeded,
-    not_on_demand,
     validation,
 )
 from hubbub_kinesis.feeding import Feeders, QueueState, StartKind
 from hubbub_kinesis.following import begin
 from hubbub_kinesis.locating import Located, Locator
-from hubbub_kinesis.pages import Token, page
+from hubbub_kinesis.pages import named_page
+from hubbub_kinesis.readers import only_stream
 from hubbub_kinesis.settings import KinesisSettings
-from hubbub_kinesis.state import ON_DEMAND, Status
+from hubbub_kinesis.state import Status
 from hubbub_kinesis.tags import check_tags
 
 MAX_CHANGING = 5
@@ -58,13 +58,8 @@ class Queues:
     async def create_queue(self, context: Context, params: Params) -> Params:
         """Create a queue on a stream, which begins to deliver at the position asked for."""
         name: str = params["QueueName"]
-        configurations: list[Params] = params["StreamConfigurationList"]
-        if len(configurations) != 1:
-            raise validation("StreamConfigurationList must contain exactly one entry.")
-        [configuration] = configurations
-        stream = self._locate.active(context, configuration)
-        if stream.state.mode != ON_DEMAND:
-            raise not_on_demand(stream.name, stream.account)
+        configuration = only_stream(params)
+        stream = self._locate.on_demand(context, configuration)
         now = self._now()
         if self._feeders.named(context.account, context.region, name) is not None:
             raise in_use(f"Queue {name} under account {context.account} already exists.")
@@ -141,20 +136,11 @@ class Queues:
 
     async def list_queues(self, context: Context, params: Params) -> Params:
         """List the queues of the caller in its region, or those on some streams, in pages."""
-        after = None
-        listed = f"queues {context.account} {context.region}"
-        given = params.get("NextToken")
-        if given is not None:
-            token = Token.decode(given, self._now())
-            if token.of != listed:
-                raise invalid_argument("Invalid NextToken.")
-            after = token.last
         mine = self._feeders.chosen(context, params.get("StreamFilter"))
-        found, last = page(mine, params.get("MaxResults", _PAGE), lambda each: each.name, after)
-        result: Params = {"QueueSummaries": [self._summary(each) for each in found]}
-        if last is not None:
-            result["NextToken"] = Token(self._now(), listed, last).encode()
-        return result
+        limit = params.get("MaxResults", _PAGE)
+        listed = f"queues {context.account} {context.region}"
+        found, more = named_page(mine, limit, listed, params, self._now())
+        return {"QueueSummaries": [self._summary(each) for each in found], **more}
 
     async def update_queue(self, context: Context, params: Params) -> Params:
         """Change attributes; what is in flight keeps its visibility timeout."""
@@ -172,16 +158,7 @@ class Queues:
     async def delete_queue(self, context: Context, params: Params) -> Params:
         """Delete a queue, after the delay that is set; its stream stays as it is."""
         queue = self._feeders.locate(context, params["QueueARN"])
-        if queue.gone_at is not None:
-            return {}
-        delay = self._settings.delete_delay
-        queue.gone_at = self._now() + round(delay * 1000)
-        if not delay:
-            await self._feeders.remove(queue)
-            return {}
-        commit = self._feeders.keep(queue)
-        self._feeders.changed(queue)
-        await commit.wait()
+        await self._feeders.delete(queue, self._settings.delete_delay)
         return {}
 
     def _describe(self, queue: QueueState) -> Params:

@@ -12,7 +12,7 @@ from hubbub import Commit, Endpoint, HubbubError, NotFoundError, Server, Session
 from hubbub_aws import AwsError, Context
 from hubbub_aws.arns import Arn, make_arn
 from hubbub_aws.protocols import Params
-from hubbub_kinesis.errors import not_found
+from hubbub_kinesis.errors import not_found, validation
 from hubbub_kinesis.following import Cursor
 from hubbub_kinesis.locating import Located, Locator
 from hubbub_kinesis.sessions import Sessions
@@ -179,6 +179,18 @@ class Readers(ABC, Generic[State]):
                 await trio.sleep(_PAUSE)
         await self.remove(state)
 
+    async def delete(self, state: State, delay: float) -> None:
+        """Have one end after `delay` seconds, unless it is ending already."""
+        if state.gone_at is not None:
+            return
+        state.gone_at = self.now() + round(delay * 1000)
+        if not delay:
+            await self.remove(state)
+            return
+        commit = self.keep(state)
+        self.changed(state)
+        await commit.wait()
+
     @abstractmethod
     async def step(self, state: State, stream: Located) -> None:
         """Do a part of the work, or wait until there is some."""
@@ -235,3 +247,11 @@ class Readers(ABC, Generic[State]):
             return False
         created = wanted.get("StreamCreationTimestamp")
         return created is None or int(created) == stream.info.created // 1000
+
+
+def only_stream(params: Params) -> Params:
+    """Return what a request to create one says of its stream. Raises `AwsError`."""
+    configurations: Sequence[Params] = params["StreamConfigurationList"]
+    if len(configurations) != 1:
+        raise validation("StreamConfigurationList must contain exactly one entry.")
+    return configurations[0]
