@@ -93,6 +93,7 @@ from .http import (
 )
 from .http import compress as compress_response
 from .message import Death, HeaderValue, Message, Wire
+from .own_sessions import OwnSessions
 from .sasl import Attempt, Authenticated, Authentication, Challenge, Exchange, Mechanism
 from .server import Address as SocketAddress
 from .server import (
@@ -187,6 +188,7 @@ __all__ = [
     "NotFoundError",
     "Origins",
     "Outcome",
+    "OwnSessions",
     "Password",
     "Permission",
     "Position",

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import msgspec
 import trio
 
-from hubbub import Record
+from hubbub import OwnSessions, Record
 from hubbub_kinesis.following import Follower, first_of
 from hubbub_kinesis.locating import Located, Locator
 from hubbub_kinesis.object_keys import Object, make_key
 from hubbub_kinesis.readers import ReaderBook, Readers, ReaderState
 from hubbub_kinesis.reading import count_lost
 from hubbub_kinesis.sequences import record_number, stream_base
-from hubbub_kinesis.sessions import Sessions
 from hubbub_kinesis.settings import KinesisSettings
 from hubbub_kinesis.state import Book
 
@@ -69,7 +68,7 @@ class Deliverers(Readers[ChannelState]):
     """The tasks that deliver the channels of one hub."""
 
     def __init__(
-        self, hub: "Hub", settings: KinesisSettings, sessions: Sessions, streams: Book,
+        self, hub: "Hub", settings: KinesisSettings, sessions: OwnSessions, streams: Book,
         book: ReaderBook[ChannelState], locator: Locator,
     ) -> None:  # fmt: skip
         super().__init__(hub, sessions, streams, book, locator)

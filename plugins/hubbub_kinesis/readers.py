@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 import msgspec
 import trio
 
-from hubbub import Commit, Endpoint, HubbubError, NotFoundError, Server, Session
+from hubbub import Commit, Endpoint, HubbubError, NotFoundError, OwnSessions, Server, Session
 from hubbub_aws import AwsError, Context
 from hubbub_aws.arns import Arn, make_arn
 from hubbub_aws.protocols import Params
 from hubbub_kinesis.errors import not_found, validation
 from hubbub_kinesis.following import Cursor
 from hubbub_kinesis.locating import Located, Locator
-from hubbub_kinesis.sessions import Sessions
 from hubbub_kinesis.state import Book, Phases
 
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ class Readers(ABC, Generic[State]):
     """The tasks of one hub that read streams: one for each state of a book."""
 
     def __init__(
-        self, hub: "Hub", sessions: Sessions, streams: Book, book: ReaderBook[State],
+        self, hub: "Hub", sessions: OwnSessions, streams: Book, book: ReaderBook[State],
         locator: Locator,
     ) -> None:  # fmt: skip
         self.hub = hub

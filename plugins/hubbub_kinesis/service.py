@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from hubbub import DEFAULT_REALM, Server
+from hubbub import DEFAULT_REALM, OwnSessions, Server
 from hubbub_aws import AwsService
 from hubbub_aws.models import load_model
 from hubbub_aws.services import Service
@@ -22,7 +22,6 @@ from hubbub_kinesis.queues import Queues
 from hubbub_kinesis.readers import ReaderBook
 from hubbub_kinesis.reading import Reading
 from hubbub_kinesis.resources import Resources
-from hubbub_kinesis.sessions import Sessions
 from hubbub_kinesis.settings import KinesisSettings
 from hubbub_kinesis.sharding import Sharding
 from hubbub_kinesis.state import Book
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 class Kinesis:
     """The parts of Kinesis. Make one with `running`."""
 
-    def __init__(self, hub: "Hub", sessions: Sessions) -> None:
+    def __init__(self, hub: "Hub", sessions: OwnSessions) -> None:
         settings = hub.config.section(KinesisSettings)
         now, book = hub.clock.now, Book()
         queues, channels = ReaderBook(QueueState), ReaderBook(ChannelState)
@@ -78,7 +77,7 @@ class Kinesis:
     @asynccontextmanager
     async def running(cls, hub: "Hub") -> AsyncIterator["Kinesis"]:
         """Read what is kept; end all sessions on leaving."""
-        sessions = Sessions(hub)
+        sessions = OwnSessions(hub, "kinesis")
         try:
             kinesis = cls(hub, sessions)
             await kinesis.load()

@@ -1,12 +1,11 @@
 """What SNS knows, in memory and in documents, and the sessions that it acts with."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from hubbub import DEFAULT_REALM, Commit, Principal, Session
+from hubbub import DEFAULT_REALM, Commit, OwnSessions, Session
 from hubbub_sns.records import Application, Endpoint, Phones, Subscription, Topic, encode
 
 if TYPE_CHECKING:
@@ -26,10 +25,7 @@ class Store:
     """The topics, subscriptions and the rest of one hub. Close it when the hub stops."""
 
     def __init__(self, hub: "Hub") -> None:
-        self._hub = hub
-        self._principal = Principal(PROTOCOL, realms=("*",))
-        self._sessions: dict[str, Session] = {}
-        self._open = ExitStack()
+        self._sessions = OwnSessions(hub, PROTOCOL)
         self.topics: dict[str, Topic] = {}
         self.subscriptions: dict[str, Subscription] = {}
         self.applications: dict[str, Application] = {}
@@ -40,18 +36,11 @@ class Store:
 
     def session(self, realm: str = DEFAULT_REALM) -> Session:
         """Return SNS's own session in a realm."""
-        session = self._sessions.get(realm)
-        if session is None:
-            session = self._hub.session(
-                self._principal, protocol=PROTOCOL, client=PROTOCOL, realm=realm
-            )
-            self._sessions[realm] = self._open.enter_context(session)
-        return session
+        return self._sessions.of(realm)
 
     def close(self) -> None:
         """End all sessions, and with them what they subscribed."""
-        self._open.close()
-        self._sessions.clear()
+        self._sessions.close()
 
     async def load(self) -> None:
         """Take back what was kept."""
