@@ -107,6 +107,14 @@ from .server import (
     TransportClosed,
 )
 from .session import QueueInfo, Session, StreamInfo
+from .stream_reader import (
+    StreamReader,
+    positions_at_last,
+    positions_at_latest,
+    positions_at_oldest,
+    positions_at_sequence,
+    positions_at_time,
+)
 from .streams import (
     MAX_HASH_KEY,
     NewRecord,
@@ -220,6 +228,7 @@ __all__ = [
     "Stream",
     "StreamError",
     "StreamInfo",
+    "StreamReader",
     "StreamSettings",
     "Subscription",
     "SystemClock",
@@ -250,6 +259,11 @@ __all__ = [
     "parse_address",
     "pattern_from_dotted",
     "pattern_to_dotted",
+    "positions_at_last",
+    "positions_at_latest",
+    "positions_at_oldest",
+    "positions_at_sequence",
+    "positions_at_time",
     "queue_address",
     "stream_address",
     "to_dotted",

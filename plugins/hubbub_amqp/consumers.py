@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from datetime import datetime
-from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 
@@ -15,12 +13,18 @@ from hubbub import (
     Consumption,
     Delivery,
     HubbubError,
-    Message,
     Position,
     QueueInfo,
     Receipt,
+    Record,
     StreamInfo,
+    StreamReader,
     Window,
+    positions_at_last,
+    positions_at_latest,
+    positions_at_oldest,
+    positions_at_sequence,
+    positions_at_time,
 )
 
 from .declaring import LABEL, Declaration, parse_age
@@ -229,17 +233,13 @@ class StreamConsumer(Consumer):
     ) -> None:
         super().__init__(channel, tag, queue, no_ack=False)
         self._credit = channel.prefetch
-        self._shards = [shard.id for shard in stream.shards()]
-        self._stream = stream
         where = f"queue '{queue}' in vhost '{channel.connection.vhost_name}'"
-        start = _start(offset, channel.connection.broker.now(), where)
-        self._positions = {shard: start(stream, shard) for shard in self._shards}
+        positions = _start(stream, offset, channel.connection.broker.now(), where)
+        self._reader = StreamReader(channel.connection.bus, queue, positions)
         self._least = offset + _FIRST_SEQUENCE if isinstance(offset, int) else 0
         """The least sequence number that is wanted: an offset may be one that is still to come."""
         self._scope = trio.CancelScope()
         self._stir = trio.Event()
-        self._watched: list[Callable[[], None]] = []
-        """What ends the watching of shards."""
 
     def start(self) -> None:
         """Begin to deliver."""
@@ -260,66 +260,31 @@ class StreamConsumer(Consumer):
 
     async def _run(self) -> None:
         with self._scope:
-            self._watch(self._shards)
             try:
                 while True:
-                    self._stir = trio.Event()
-                    if not await self._read():
-                        await self._stir.wait()
+                    await self._wait_for_room()
+                    records = await self._reader.read_or_wait(
+                        min(self._credit, _STREAM_READ), max_bytes=_BATCH_BYTES
+                    )
+                    wanted = [each for each in records if each.sequence >= self._least]
+                    if wanted:
+                        self._deliver(wanted)
             except HubbubError as error:
                 self.ended(str(error))
-            finally:
-                for forget in self._watched:
-                    forget()
 
-    def _watch(self, shards: Iterable[int]) -> None:
-        """Be told of what comes to shards."""
-        bus = self.channel.connection.bus
-        self._watched += [bus.watch(self.queue, shard, self.resume) for shard in shards]
+    async def _wait_for_room(self) -> None:
+        while self._credit <= 0 or self.channel.connection.is_full:
+            self._stir = trio.Event()
+            await self._stir.wait()
 
-    async def _read(self) -> bool:
-        """Deliver what there is; tell whether there was anything."""
-        connection = self.channel.connection
-        found = False
-        for shard in self._shards:
-            if self._credit <= 0 or connection.is_full:
-                return False
-            position = self._positions.get(shard)
-            if position is None:
-                continue
-            result = await connection.bus.read(
-                self.queue, position, limit=min(self._credit, _STREAM_READ),
-                max_bytes=_BATCH_BYTES, skip_trimmed=True,
-            )  # fmt: skip
-            records = result.records
-            if records:
-                found = True
-                self._deliver(
-                    [
-                        (each.sequence, each.message)
-                        for each in records
-                        if each.sequence >= self._least
-                    ]
-                )
-            if result.next is None:
-                del self._positions[shard]
-                for child in result.children:
-                    if child.id not in self._positions and child.id not in self._shards:
-                        self._shards.append(child.id)
-                        self._watch([child.id])
-                        self._positions[child.id] = self._stream.oldest(child.id)
-                        found = True
-                return found
-            self._positions[shard] = result.next
-        return found
-
-    def _deliver(self, records: list[tuple[int, Message]]) -> None:
+    def _deliver(self, records: list[Record]) -> None:
         channel = self.channel
         since = trio.current_time()
         pieces: list[bytes] = []
-        for sequence, message in records:
+        for record in records:
+            message = record.message
             spelled = channel.connection.spell(message)
-            offset = Int64(sequence - _FIRST_SEQUENCE)
+            offset = Int64(record.sequence - _FIRST_SEQUENCE)
             spelled = spelled.with_headers({"x-stream-offset": offset})
             tag = channel.ledger.deliver(Held(None, self, since))
             self.encoder.encode(pieces, tag, False, *spelled, message.body)
@@ -327,44 +292,25 @@ class StreamConsumer(Consumer):
         channel.connection.write(b"".join(pieces))
 
 
-_Start: TypeAlias = Callable[[StreamInfo, int], Position]
-"""Gives the position in a shard where a consumer starts to read."""
-
-
-def _start(offset: FieldValue, now: int, where: str) -> _Start:
-    """Read an `x-stream-offset`. Raises `AmqpError`."""
+def _start(stream: StreamInfo, offset: FieldValue, now: int, where: str) -> dict[int, Position]:
+    """Return where an `x-stream-offset` tells to begin, by shard. Raises `AmqpError`."""
     if offset is None or offset == "next":
-        return StreamInfo.latest
+        return positions_at_latest(stream)
     if offset == "first":
-        return StreamInfo.oldest
+        return positions_at_oldest(stream)
     if offset == "last":
-        return _last
+        return positions_at_last(stream)
     if isinstance(offset, datetime):
-        return partial(_since, int(offset.timestamp() * 1000))
+        return positions_at_time(stream, int(offset.timestamp() * 1000))
     if isinstance(offset, str) and (age := parse_age(offset)) is not None:
-        return partial(_since, now - age * 1000)
+        return positions_at_time(stream, now - age * 1000)
     if isinstance(offset, int) and not isinstance(offset, bool):
-        return partial(_from, offset + _FIRST_SEQUENCE)
+        return positions_at_sequence(stream, offset + _FIRST_SEQUENCE)
     raise AmqpError(
         Reply.PRECONDITION_FAILED,
         f"invalid arg 'x-stream-offset' for {where}: "
         f'{{invalid_stream_offset_arg,{{longstr,<<"{shown(offset)}">>}}}}',
     )
-
-
-def _last(stream: StreamInfo, shard: int) -> Position:
-    return Position(shard, stream.latest(shard).sequence, inclusive=True)
-
-
-def _since(timestamp: int, stream: StreamInfo, shard: int) -> Position:
-    return stream.at_timestamp(shard, timestamp)
-
-
-def _from(sequence: int, stream: StreamInfo, shard: int) -> Position:
-    latest = stream.latest(shard)
-    if sequence <= 0:
-        return stream.oldest(shard)
-    return latest if sequence > latest.sequence else Position(shard, sequence, inclusive=True)
 
 
 class ReplyConsumer(Consumer):

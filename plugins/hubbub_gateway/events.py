@@ -16,8 +16,9 @@ from . import sse
 from .call import Call
 from .negotiation import choose
 from .problems import problem_of
-from .records import Reader, Start
+from .records import Reader
 from .representation import from_message
+from .starts import Start
 
 if TYPE_CHECKING:
     from .gateway import Gateway
@@ -161,8 +162,8 @@ class StreamEvents(Events):
         super().__init__(gateway, session)
         self._now = gateway.now
         self._expires = expires
-        self._reader = Reader(self.session, name, start.positions)
-        self._gathered = [sse.event(b"{}", kind="trimmed")] if start.trimmed else []
+        self._reader = Reader(self.session, name, start)
+        self._gathered: list[bytes] = []
 
     async def check(self) -> None:
         """Find out whether the stream may be read.

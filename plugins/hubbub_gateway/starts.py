@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal, Protocol, TypeAlias
 
-from hubbub import DeniedError, NotFoundError, Position, StreamInfo, stream_address
+from hubbub import (
+    DeniedError,
+    NotFoundError,
+    Position,
+    StreamInfo,
+    positions_at_latest,
+    positions_at_oldest,
+    positions_at_time,
+    stream_address,
+)
 
 from .call import Call
 from .cursors import CursorError, read_cursor
 from .problems import Problem
-from .records import Start, from_cursor, from_latest, from_roots, from_time
 
 StartName: TypeAlias = Literal["oldest", "latest"]
+Start: TypeAlias = Mapping[int, Position]
+"""A position in each shard that is read at first."""
 LAST_EVENT_ID = "last-event-id"
 
 
@@ -52,23 +63,23 @@ def find_start(call: Call, name: str, options: StartOptions, *, own: bool = Fals
     stream = find_stream(call, name, own=own)
     last = call.request.headers.get(LAST_EVENT_ID) or options.last_event_id
     if last:
-        return cursor_start(stream, last, "Last-Event-ID")
+        return cursor_start(last, "Last-Event-ID")
     return named_start(stream, options.start)
 
 
 def named_start(stream: StreamInfo, name: StartName) -> Start:
     """Begin with the oldest record, or after the latest."""
-    return from_latest(stream) if name == "latest" else from_roots(stream, stream.oldest)
+    return positions_at_latest(stream) if name == "latest" else positions_at_oldest(stream)
 
 
-def cursor_start(stream: StreamInfo, text: str, name: str) -> Start:
+def cursor_start(text: str, name: str) -> Start:
     """Go on from a cursor; `name` is what the client calls it.
 
     Raises:
-        Problem: 400, it is none of this stream's.
+        Problem: 400, it is none.
     """
     try:
-        return from_cursor(stream, read_cursor(text))
+        return read_cursor(text)
     except CursorError as error:
         raise Problem("bad-request", f"{name}: {error}.", parameter=name) from None
 
@@ -85,7 +96,7 @@ def sequence_start(stream: StreamInfo, shard: int | None, sequence: int, *, afte
             raise Problem("bad-request", "Name the `shard` that the sequence number is of.")
         shard = shards[0].id
     find = stream.after_sequence if after else stream.at_sequence
-    return Start({shard: find(shard, sequence)})
+    return {shard: find(shard, sequence)}
 
 
 def time_start(stream: StreamInfo, text: str) -> Start:
@@ -95,11 +106,11 @@ def time_start(stream: StreamInfo, text: str) -> Start:
         Problem: 400, it is neither.
     """
     if text.isascii() and text.isdecimal() and len(text) <= 16:
-        return from_time(stream, int(text))
+        return positions_at_time(stream, int(text))
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:
-            return from_time(stream, round(moment.timestamp() * 1000))
+            return positions_at_time(stream, round(moment.timestamp() * 1000))
     except (ValueError, OverflowError):
         pass
     raise Problem(
@@ -115,8 +126,8 @@ def of_shard(start: Start, stream: StreamInfo, shard: int) -> Start:
     Raises:
         StreamError: there is no such shard.
     """
-    position = start.positions.get(shard)
+    position = start.get(shard)
     if position is None:
         stream.oldest(shard)  # raises if there is none
         position = Position(shard, 0, inclusive=True)
-    return Start({shard: position}, start.trimmed)
+    return {shard: position}

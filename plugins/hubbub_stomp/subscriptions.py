@@ -26,11 +26,16 @@ from hubbub import (
     RefusedError,
     Scope,
     Session,
-    ShardInfo,
     StreamInfo,
+    StreamReader,
     Transport,
     TransportClosed,
     Window,
+    positions_at_last,
+    positions_at_latest,
+    positions_at_oldest,
+    positions_at_sequence,
+    positions_at_time,
     queue_address,
 )
 
@@ -104,41 +109,13 @@ class Credit:
     def give_back(self) -> None:
         """Note that a record is acknowledged."""
         self.left += 1
-        more, self._more = self._more, trio.Event()  # readers of several shards may wait
-        more.set()
+        self._more.set()
 
     async def wait(self) -> None:
         """Wait until there is some."""
         while self.left <= 0:
+            self._more = trio.Event()
             await self._more.wait()
-
-
-class ShardOrder:
-    """Which shards of a stream may be read by now: a child comes after its parents."""
-
-    __slots__ = ("_unread", "_waiting")
-
-    def __init__(self, positions: Iterable[Position]) -> None:
-        self._waiting = {position.shard: position for position in positions}
-        self._unread = set(self._waiting)
-
-    def ready(self, shards: Iterable[ShardInfo]) -> list[Position]:
-        """Take out where to begin in those shards whose parents are read to their ends."""
-        return [
-            self._waiting.pop(shard.id)
-            for shard in shards
-            if shard.id in self._waiting
-            and shard.parent not in self._unread
-            and shard.adjacent_parent not in self._unread
-        ]
-
-    def finish(self, shard: int, children: Iterable[ShardInfo]) -> None:
-        """Note that a shard is read to its end."""
-        self._unread.discard(shard)
-        for child in children:
-            if child.id not in self._unread:
-                self._unread.add(child.id)
-                self._waiting[child.id] = Position(child.id, 0, inclusive=True)
 
 
 class Subscriptions:
@@ -497,79 +474,34 @@ class Subscriptions:
         stream = self._bus.find_stream(name)
         if stream is None:
             raise NotFoundError("stream", name)
-        positions = [
-            _position(stream, shard.id, headers.get("x-stream-offset", "next"))
-            for shard in stream.shards()
-            if shard.ending_sequence is None or "x-stream-offset" in headers
-        ]
-        for shard in stream.shards():  # refused now, if it is
-            self._bus.watch(name, shard.id, _nothing)()
+        positions = _start(stream, headers.get("x-stream-offset", "next"))
+        reader = StreamReader(self._bus, name, positions)
+        await reader.check()  # is refused now, if it is
         credit = Credit(prefetch(headers, self._broker.settings.max_unacknowledged))
         source.reader = trio.CancelScope()
         self._broker.hub.background.spawn(
-            partial(self._read_stream, subscription, source, name, positions, credit)
+            partial(self._read_stream, subscription, source.reader, reader, credit)
         )
 
     async def _read_stream(
         self,
         subscription: Subscription,
-        source: Source,
-        name: str,
-        positions: Sequence[Position],
+        scope: trio.CancelScope,
+        reader: StreamReader,
         credit: Credit,
     ) -> None:
-        """Send the records of all shards from some positions on; parents before their children."""
-        assert source.reader is not None
-        order = ShardOrder(positions)
-
-        async def read_shard(position: Position) -> None:
-            children = await self._read_shard(subscription, name, position, credit)
-            if children is not None:
-                order.finish(position.shard, children)
-                read_ready()
-
-        def read_ready() -> None:
-            stream = self._bus.find_stream(name)
-            for position in order.ready(() if stream is None else stream.shards()):
-                nursery.start_soon(read_shard, position)
-
-        with source.reader:
-            async with trio.open_nursery() as nursery:
-                read_ready()
-
-    async def _read_shard(
-        self,
-        subscription: Subscription,
-        name: str,
-        start: Position,
-        credit: Credit,
-    ) -> tuple[ShardInfo, ...] | None:
-        """Send the records of a shard; return its children at its end, None if all has ended."""
-        position = start
-        try:
-            while self._machine.state is State.CONNECTED:
-                await credit.wait()
-                changed = trio.Event()
-                unwatch = self._bus.watch(name, position.shard, changed.set)
-                try:
-                    found = await self._bus.read(
-                        name, position, limit=min(_RECORDS, credit.left), skip_trimmed=True
-                    )
-                    if not found.records and found.next is not None:
-                        await changed.wait()
-                        continue
-                finally:
-                    unwatch()
-                self._send_records(subscription, found.records, credit)
-                await self._transport.drain()
-                if found.next is None:
-                    return found.children
-                position = found.next
-        except TransportClosed:
-            pass  # the one who reads is told as well
-        except HubbubError as error:
-            self._gone(subscription, str(error))
-        return None
+        """Send records as they come, and as the client acknowledges and takes them."""
+        with scope:
+            try:
+                while self._machine.state is State.CONNECTED:
+                    await credit.wait()
+                    records = await reader.read_or_wait(min(_RECORDS, credit.left))
+                    self._send_records(subscription, records, credit)
+                    await self._transport.drain()
+            except TransportClosed:
+                pass  # the one who reads is told as well
+            except HubbubError as error:
+                self._gone(subscription, str(error))
 
     def _send_records(
         self, subscription: Subscription, records: Sequence[Record], credit: Credit
@@ -685,10 +617,6 @@ def _as_stream(destination: Destination) -> Destination:
     return Destination(destination.text, Place.STREAM, destination.name)
 
 
-def _nothing() -> None:
-    """Hear of no change."""
-
-
 def _priority(headers: Mapping[str, str]) -> int:
     for name in ("x-priority", "activemq.priority"):
         text = headers.get(name)
@@ -702,23 +630,19 @@ def _priority(headers: Mapping[str, str]) -> int:
     return 0
 
 
-def _position(stream: StreamInfo, shard: int, offset: str) -> Position:
+def _start(stream: StreamInfo, offset: str) -> dict[int, Position]:
     """Return where to begin: RabbitMQ's "first", "last", "next", "offset=N", "timestamp=S"."""
     kind, _, number = offset.partition("=")
     if kind == "first" and not number:
-        return stream.oldest(shard)
-    latest = stream.latest(shard)
+        return positions_at_oldest(stream)
     if kind == "next" and not number:
-        return latest
+        return positions_at_latest(stream)
     if kind == "last" and not number:
-        return Position(shard, latest.sequence, inclusive=True)
+        return positions_at_last(stream)
     if kind in {"offset", "timestamp"} and number.isascii() and number.isdecimal():
         if kind == "offset":
-            sequence = int(number[:18]) + _FIRST_SEQUENCE
-            return (
-                latest if sequence > latest.sequence else Position(shard, sequence, inclusive=True)
-            )
-        return stream.at_timestamp(shard, int(number[:18]) * 1000)
+            return positions_at_sequence(stream, int(number[:18]) + _FIRST_SEQUENCE)
+        return positions_at_time(stream, int(number[:18]) * 1000)
     raise StompError(
         "Invalid header",
         f'"x-stream-offset" must be first, last, next, offset=N or timestamp=SECONDS, not '

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -177,3 +178,89 @@ def test_splits_and_merges_lose_and_repeat_nothing(hub: HubProcess, reader: str)
     assert sorted(found) == writer.written
     assert (found[0], found[-3:]) == ("0", ["4", "5", "6"])
     assert found.index("2") < found.index("3")
+
+
+class AmqpHolder:
+    """Takes three records, and acknowledges one if told to."""
+
+    def __init__(self, hub: HubProcess) -> None:
+        self._connection = pika.BlockingConnection(
+            pika.ConnectionParameters("127.0.0.1", hub.port("AMQP"), heartbeat=0)
+        )
+        self._channel = self._connection.channel()
+        self._channel.basic_qos(prefetch_count=3)
+        self.held: list[int] = []
+        arguments = {"x-stream-offset": "first"}
+        self._channel.basic_consume(NAME, self._take, arguments=arguments)
+
+    def _take(self, _: Any, method: Any, *__: Any) -> None:
+        self.held.append(method.delivery_tag)
+
+    def wait(self, count: int) -> None:
+        deadline = time.monotonic() + WAIT
+        while len(self.held) < count and time.monotonic() < deadline:
+            self._connection.process_data_events(0.1)
+        self._channel.queue_declare(NAME, passive=True)
+        self._connection.process_data_events(0)
+
+    def acknowledge(self) -> None:
+        self._channel.basic_ack(self.held.pop(0))
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class StompHolder(stomp.ConnectionListener):  # type: ignore[misc]
+    """The same by STOMP."""
+
+    def __init__(self, hub: HubProcess) -> None:
+        self.held: list[str] = []
+        self._arrived = threading.Condition()
+        self._receipts = 0
+        self._connection: Any = stomp.Connection12([("127.0.0.1", hub.port("STOMP"))])
+        self._connection.set_listener("", self)
+        self._connection.connect(wait=True)
+        headers = {"x-stream-offset": "first", "prefetch-count": "3"}
+        self._connection.subscribe(f"/stream/{NAME}", "1", "client-individual", headers)
+
+    def on_message(self, frame: Any) -> None:
+        with self._arrived:
+            self.held.append(frame.headers["ack"])
+            self._arrived.notify()
+
+    def on_receipt(self, frame: Any) -> None:
+        with self._arrived:
+            self._receipts += 1
+            self._arrived.notify()
+
+    def wait(self, count: int) -> None:
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: len(self.held) >= count, WAIT)
+            before = self._receipts
+            self._connection.send("/topic/nobody", "", receipt="1")
+            assert self._arrived.wait_for(lambda: self._receipts > before, WAIT)
+
+    def acknowledge(self) -> None:
+        self._connection.ack(self.held.pop(0))
+
+    def close(self) -> None:
+        self._connection.disconnect()
+
+
+@pytest.mark.parametrize("holder", [AmqpHolder, StompHolder])
+def test_prefetch_holds_over_all_shards_together(
+    hub: HubProcess, holder: type[AmqpHolder | StompHolder]
+) -> None:
+    writer = Writer(hub)
+    writer.split(0)
+    for _ in range(5):
+        writer.write(LEFT)
+        writer.write(RIGHT)
+    client = holder(hub)
+    client.wait(3)
+    assert len(client.held) == 3
+    for _ in range(3):
+        client.acknowledge()
+        client.wait(3)
+        assert len(client.held) == 3
+    client.close()

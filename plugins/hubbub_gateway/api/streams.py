@@ -40,10 +40,11 @@ from hubbub_gateway.negotiation import chosen
 from hubbub_gateway.operations import Answer, Header, Operation
 from hubbub_gateway.problems import Problem
 from hubbub_gateway.publishing import CONTENT, Form, read_messages
-from hubbub_gateway.records import Found, Reader, Start
+from hubbub_gateway.records import Found, Reader
 from hubbub_gateway.representation import ReceivedMessage
 from hubbub_gateway.starts import (
     LAST_EVENT_ID,
+    Start,
     StartName,
     cursor_start,
     find_stream,
@@ -251,19 +252,17 @@ async def read(call: Call) -> Response:
     accept = call.request.headers.get("accept")
     media = chosen(accept, (_JSON, *_LINES, cloudevents.BATCH))
     start = _start(call, stream, options, "oldest")
-    reader = Reader(call.session, name, start.positions)
+    reader = Reader(call.session, name, start)
     found = await reader.read(most)
-    trimmed = start.trimmed or reader.trimmed
-    if not found and wait and not trimmed:
+    if not found and wait and not reader.trimmed:
         await call.request.body()  # so that the client can be heard going away
         async with call.request.until_disconnect():
             with trio.move_on_after(wait / 1000):
                 found = await reader.read_or_wait(most)
-        trimmed = reader.trimmed
-    return _answer(reader, found, media, trimmed=trimmed)
+    return _answer(reader, found, media)
 
 
-def _answer(reader: Reader, found: list[Found], media: str, *, trimmed: bool) -> Response:
+def _answer(reader: Reader, found: list[Found], media: str) -> Response:
     following = reader.cursor or None
     headers = [("Content-Type", media), NO_STORE]
     if following is not None:
@@ -273,7 +272,7 @@ def _answer(reader: Reader, found: list[Found], media: str, *, trimmed: bool) ->
             records=[each.describe() for each in found],
             next=following,
             behind=reader.behind,
-            trimmed=trimmed,
+            trimmed=reader.trimmed,
         )
         return Response(200, headers, msgspec.json.encode(value))
     if media == cloudevents.BATCH:
@@ -304,9 +303,9 @@ def _start(call: Call, stream: StreamInfo, options: ReadOptions, default: StartN
         raise Problem("bad-request", f"Give one of {' and '.join(named)}, not several.")
     last = call.request.headers.get(LAST_EVENT_ID) or options.last_event_id
     if last and wants_events(call):
-        start = cursor_start(stream, last, "Last-Event-ID")
+        start = cursor_start(last, "Last-Event-ID")
     elif options.next is not None:
-        start = cursor_start(stream, options.next, "next")
+        start = cursor_start(options.next, "next")
     elif options.at is not None:
         return sequence_start(stream, options.shard, options.at, after=False)
     elif options.after is not None:

@@ -8,8 +8,8 @@ import trio
 
 from hubbub import HubbubError, NotFoundError, Session, TransportClosed
 from hubbub_gateway.problems import Problem
-from hubbub_gateway.records import Reader, Start
-from hubbub_gateway.starts import cursor_start, named_start, time_start
+from hubbub_gateway.records import Reader
+from hubbub_gateway.starts import Start, cursor_start, named_start, time_start
 
 from .frames import Read
 from .outbox import Outbox
@@ -56,7 +56,7 @@ class Records:
 
     Raises:
         Problem: the request names a place that there is not.
-        NotFoundError, DeniedError: the stream can't be read.
+        NotFoundError: there is no such stream.
     """
 
     def __init__(
@@ -67,10 +67,15 @@ class Records:
         self._subscription = subscription
         self._outbox = outbox
         self._scope = trio.CancelScope()
-        start = _start(bus, request)
-        for shard in start.positions:  # is refused now, if it is
-            bus.watch(request.stream, shard, _nothing)()
-        self._reader = Reader(bus, request.stream, start.positions)
+        self._reader = Reader(bus, request.stream, _start(bus, request))
+
+    async def check(self) -> None:
+        """Find out whether the stream may be read.
+
+        Raises:
+            NotFoundError, DeniedError, StreamError.
+        """
+        await self._reader.check()
 
     def cancel(self) -> None:
         """Send no more."""
@@ -101,11 +106,7 @@ def _start(bus: Session, request: Read) -> Start:
     if len(given) > 1:
         raise Problem("bad-frame", "Give one of `from`, `next` and `since`.")
     if request.next is not None:
-        return cursor_start(stream, request.next, "next")
+        return cursor_start(request.next, "next")
     if request.since is not None:
         return time_start(stream, str(request.since))
     return named_start(stream, request.start or "latest")
-
-
-def _nothing() -> None:
-    """Hear of no change."""

@@ -155,7 +155,7 @@ class Subscriptions:
                 case Consume():
                     await self._add_queue(request, subscription)
                 case Read():
-                    self._add_stream(request, subscription)
+                    await self._add_stream(request, subscription)
         except (Problem, HubbubError):
             if not begun.known:
                 self._machine.remove(subscription)
@@ -356,13 +356,15 @@ class Subscriptions:
         )
         self._outbox.attach(source.consumption)
 
-    def _add_stream(self, request: Read, subscription: Subscription) -> None:
+    async def _add_stream(self, request: Read, subscription: Subscription) -> None:
         credit = self._credit(request.credit) if request.ack else None
         source = Source()
         subscription.state = source
-        source.records = Records(self._bus, request, subscription, self._outbox, Credit(credit))
+        records = Records(self._bus, request, subscription, self._outbox, Credit(credit))
+        await records.check()
+        source.records = records
         self._answer(request, subscription, credit)
-        self._broker.hub.background.spawn(partial(self._read, source.records, subscription))
+        self._broker.hub.background.spawn(partial(self._read, records, subscription))
 
     async def _read(self, records: Records, subscription: Subscription) -> None:
         reason = await records.run()
