@@ -215,9 +215,13 @@ PUBLISHED: Final[Mapping[str, Header]] = {
 def write_fields(message: Message, lossy: Lossy) -> list[tuple[str, str]]:
     """Return the headers that tell a message's fields."""
     headers: list[tuple[str, str]] = []
-    for name, value in (
+    for name, own in (
         ("Content-Type", plain(message.content_type, lossy, "content type")),
         ("Content-Encoding", plain(message.content_encoding, lossy, "content encoding")),
+    ):
+        if own is not None:
+            headers.append((name, own))
+    for name, value in (
         ("Hubbub-Id", message.id),
         ("Hubbub-Address", message.address),
         ("Hubbub-Published", message.published),
