@@ -7,7 +7,7 @@ written) is noted beside it, so that AWS clients get back exactly what AWS clien
 import math
 import re
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -81,9 +81,13 @@ def to_header(attribute: Attribute) -> HeaderValue:
     if data_type == NULL:
         return None
     if data_type in {ARRAY, OBJECT}:
-        found = _json(value)
-        if type(found) is (list if data_type == ARRAY else dict) and _is_plain(found):
-            return found
+        try:
+            found = msgspec.json.decode(value)
+        except (msgspec.MsgspecError, RecursionError):
+            return value
+        # SNS takes an array of one value without its brackets, too.
+        if isinstance(found, dict) is (data_type == OBJECT) and _is_plain(found):
+            return cast("HeaderValue", found)
     if data_type == TIMESTAMP:
         try:
             return datetime.fromisoformat(value)
@@ -131,13 +135,6 @@ def _number(text: str) -> HeaderValue:
     # Python writes the shortest text that means the same float; any longer one said more.
     digits = text.lower().partition("e")[0].replace(".", "").strip("+-0")
     return value if math.isfinite(value) and len(digits) <= 15 else text
-
-
-def _json(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.MsgspecError, RecursionError):
-        return None
 
 
 def _is_plain(value: Any, depth: int = 0) -> bool:

@@ -1,11 +1,13 @@
 """The filter kind "sns": a filter policy over the attributes or the body of a message."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from hubbub import FilterError, Message, compile_filter
+from hubbub_sns.messages import properties_of
 from hubbub_sns.policy_syntax import PolicyError, is_choice, parse_policy
 
 KIND = "sns"
@@ -13,6 +15,8 @@ BODY = "MessageBody"
 ATTRIBUTES = "MessageAttributes"
 
 MAX_REMEMBERED = 10_000
+DECIMALS = 6
+"""Places after the point to which numbers are compared, as in Event Ruler."""
 
 Accepts = Callable[[Message], bool]
 
@@ -26,7 +30,7 @@ class Filters:
     def __init__(self) -> None:
         self._made: dict[tuple[str, str], Accepts] = {}
         self._last: tuple[Message, Any] | None = None
-        self._decode = msgspec.json.Decoder().decode
+        self._decode = msgspec.json.Decoder(float_hook=_read_float).decode
 
     def from_spec(self, spec: Any) -> Accepts:
         """Make the predicate of `{"scope": SCOPE, "policy": POLICY}`. Raises `ValueError`."""
@@ -48,7 +52,12 @@ class Filters:
                 matches = compile_filter(_plain(policy))
             except FilterError as error:
                 raise PolicyError(f"FilterPolicy: {error}") from None
-            accepts = self._of_body(matches) if scope == BODY else _of_attributes(matches)
+            if scope == BODY:
+                accepts = self._of_body(matches)
+            elif _has_numbers(policy):
+                accepts = _of_numbers(matches)
+            else:
+                accepts = _of_attributes(matches)
             if len(self._made) >= MAX_REMEMBERED:
                 self._made.clear()
             self._made[key] = accepts
@@ -77,6 +86,46 @@ def _of_attributes(matches: Callable[[Mapping[str, Any]], bool]) -> Accepts:
     return lambda message: matches(message.headers)
 
 
+def _of_numbers(matches: Callable[[Mapping[str, Any]], bool]) -> Accepts:
+    return lambda message: matches(_comparable(message))
+
+
+def _comparable(message: Message) -> dict[str, Any]:
+    """Return a message's attributes with the numbers to compare, however they were written."""
+    notes = properties_of(message).notes
+    attributes = {}
+    for name, value in message.headers.items():
+        note = notes.get(name)
+        if type(value) is str and note is not None and note.data_type.startswith("Number"):
+            attributes[name] = _rounded(float(value))  # written with more digits than floats have
+        else:
+            attributes[name] = _rounded(value)
+    return attributes
+
+
+def _read_float(text: str) -> float:
+    return round(float(text), DECIMALS)
+
+
+def _rounded(value: Any) -> Any:
+    """Return a value with all the numbers in it rounded."""
+    if type(value) is float and math.isfinite(value):
+        return round(value, DECIMALS)
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _rounded(each) for name, each in value.items()}
+    return value
+
+
+def _has_numbers(rule: Any) -> bool:
+    if isinstance(rule, Mapping):
+        return any(_has_numbers(each) for each in rule.values())
+    if isinstance(rule, list):
+        return any(_has_numbers(each) for each in rule)
+    return isinstance(rule, int | float) and not isinstance(rule, bool)
+
+
 def _plain(policy: Mapping[str, Any]) -> dict[str, Any]:
     """Return the policy as `compile_filter` reads it.
 
@@ -89,5 +138,5 @@ def _plain(policy: Mapping[str, Any]) -> dict[str, Any]:
         elif name == "$or":
             raise PolicyError("FilterPolicy: an attribute can't be named $or")
         else:
-            plain[name] = _plain(rule) if isinstance(rule, dict) else rule
+            plain[name] = _plain(rule) if isinstance(rule, dict) else _rounded(rule)
     return plain

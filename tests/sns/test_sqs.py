@@ -122,6 +122,26 @@ def test_raw_delivery_of_more_than_ten_attributes_is_dropped_and_counted(
     assert 'hubbub_dropped_total{reason="more than ten attributes"} 1.0' in metrics
 
 
+@pytest.mark.parametrize(
+    ("data_type", "value", "rule"),
+    [
+        ("String.Array", "100", [100]),  # an array of one value needs no brackets
+        ("String.Array", '"tea"', ["tea"]),
+        ("String.Array", "null", [None]),
+        ("String.Array", "[1, 2.5]", [2.5]),
+        ("Number", "0.12345678901234567890", [{"numeric": ["=", 0.12345678]}]),
+    ],
+)
+def test_attributes_are_filtered_by_what_their_text_means(
+    sns: "SNSClient", inbox: Inbox, subscribed: Make, topic: str, data_type: str, value: str,
+    rule: Any,
+) -> None:  # fmt: skip
+    subscribed(FilterPolicy=json.dumps({"kind": rule}))
+    attributes: Any = {"kind": {"DataType": data_type, "StringValue": value}}
+    sns.publish(TopicArn=topic, Message="x", MessageAttributes=attributes)
+    assert inbox.envelope()["MessageAttributes"] == {"kind": {"Type": data_type, "Value": value}}
+
+
 def test_batches_answer_entry_by_entry_and_keep_their_order(
     sns: "SNSClient", topic: str, inbox: Inbox, subscribed: Make
 ) -> None:
