@@ -50,6 +50,12 @@ class Deduplicator:
             NAMESPACE, f"{topic}/{key}", msgspec.msgpack.encode(entry)
         )
 
+    def forget(self, topic: str) -> None:
+        """Forget what a topic has seen, when it is deleted."""
+        for key in [each for each in self._seen if each[0] == topic]:
+            del self._seen[key]
+            self._store.session().drop_document(NAMESPACE, "/".join(key))
+
     def _forget_old(self, now: int) -> None:
         while self._expiring and self._expiring[0].until <= now:
             entry = self._expiring.popleft()

@@ -290,7 +290,6 @@ class Mobile:
                 "TargetArn Reason: No endpoint found for the target arn specified"
             )
         demand(context, context.session(), "publish", f"$sns/{arn.rpartition(':')[2]}", arn)
-        outgoing = read_message(params, "$sns/endpoint")
         if not endpoint.enabled:
             raise AwsError("EndpointDisabledException", "Endpoint is disabled")
         application = self._store.applications.get(endpoint.application)
@@ -298,6 +297,7 @@ class Mobile:
             raise AwsError(
                 "PlatformApplicationDisabledException", "Platform application is disabled"
             )
+        outgoing = read_message(params, "$sns/endpoint")
         return await self._directly(context, outgoing.message, "application", arn)
 
     async def publish_to_phone(self, context: Context, phone: str, params: Params) -> Params:
@@ -539,7 +539,10 @@ def _read_attributes(given: Any, allowed: frozenset[str]) -> dict[str, str]:
                 f"Attributes Reason: Invalid value for attribute: Enabled: {value}"
             )
         if name == "CustomUserData" and len(value.encode()) > 2048:
-            raise invalid_parameter("Attributes Reason: CustomUserData must be at most 2048 bytes")
+            raise invalid_parameter(
+                "Attributes Reason: Invalid value for attribute: CustomUserData: must be at most "
+                "2048 bytes long in UTF-8 encoding"
+            )
     if "Enabled" in attributes:
         attributes["Enabled"] = attributes["Enabled"].lower()
     return attributes

@@ -13,7 +13,7 @@ import msgspec
 from hubbub_aws import Context, OperationFunction
 from hubbub_aws.protocols import Params
 from hubbub_sns.access import demand
-from hubbub_sns.errors import invalid_parameter, not_found, not_null
+from hubbub_sns.errors import invalid_parameter, not_null
 from hubbub_sns.records import Topic
 from hubbub_sns.store import Store
 from hubbub_sns.topics import default_policy, locate, root_of
@@ -74,15 +74,14 @@ class Permissions:
         return {}
 
     async def remove_permission(self, context: Context, params: Params) -> Params:
-        """Remove the statement with a label."""
+        """Remove the statement with a label; no error where there is none."""
         topic = self._locate(context, params)
         label = _label(params)
         policy = _policy(topic)
         kept = [each for each in policy["Statement"] if each.get("Sid") != label]
-        if len(kept) == len(policy["Statement"]):
-            raise not_found("Statement")
-        policy["Statement"] = kept
-        await self._keep(topic, policy)
+        if len(kept) < len(policy["Statement"]):
+            policy["Statement"] = kept
+            await self._keep(topic, policy)
         return {}
 
     def _locate(self, context: Context, params: Params) -> Topic:

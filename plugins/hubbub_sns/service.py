@@ -72,7 +72,7 @@ class Sns:
             hub, store, signer, fanout, filters, self.deliveries, replays
         )
         self._families = (
-            Topics(store, self.archive, self.subscriptions),
+            Topics(store, self.archive, self.subscriptions, self.deduplicator),
             self.subscriptions,
             Publishing(store, self.deduplicator, self.mobile, guard),
             Permissions(store),

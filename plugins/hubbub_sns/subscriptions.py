@@ -128,6 +128,10 @@ class Subscriptions:
         if not endpoint:
             raise invalid_parameter("Endpoint")
         _check_endpoint(protocol, endpoint)
+        if protocol == "application" and endpoint not in self._store.endpoints:
+            raise invalid_parameter(
+                f"Endpoint Reason: Endpoint does not exist for endpoint arn{endpoint}"
+            )
         if topic.fifo and protocol != "sqs":
             raise invalid_parameter(f"Invalid protocol type: {protocol}")
         if protocol == "sqs" and endpoint.endswith(FIFO_SUFFIX) and not topic.fifo:

@@ -12,6 +12,7 @@ from hubbub_aws.arns import partition_of
 from hubbub_aws.protocols import Params
 from hubbub_sns.access import demand
 from hubbub_sns.archive import Archive
+from hubbub_sns.deduplication import Deduplicator
 from hubbub_sns.delivery_policies import effective_topic_policy, read_topic_policy
 from hubbub_sns.errors import invalid_parameter, not_found, not_null
 from hubbub_sns.names import check_name, parse_topic, topic_arn
@@ -45,10 +46,14 @@ class Located(msgspec.Struct):
 class Topics:
     """The actions on topics."""
 
-    def __init__(self, store: Store, archive: Archive, subscriptions: "Subscriptions") -> None:
+    def __init__(
+        self, store: Store, archive: Archive, subscriptions: "Subscriptions",
+        deduplicator: Deduplicator,
+    ) -> None:  # fmt: skip
         self._store = store
         self._archive = archive
         self._subscriptions = subscriptions
+        self._deduplicator = deduplicator
 
     def operations(self) -> Mapping[str, OperationFunction]:
         """Return the actions of this class."""
@@ -115,6 +120,7 @@ class Topics:
         for subscription in list(self._store.subscriptions_of(topic.arn).values()):
             await self._subscriptions.remove(subscription)
         self._store.drop_topic(topic)
+        self._deduplicator.forget(topic.arn)
         await self._archive.delete(topic)
         await self._store.session(topic.realm).commit().wait()
         return {}

@@ -292,8 +292,8 @@ def test_applications_endpoints_and_push(
     assert outbox(hub)[-1]["message"] == "direct"
     sns.set_endpoint_attributes(EndpointArn=device, Attributes={"Enabled": "False"})
     with pytest.raises(ClientError) as caught:
-        sns.publish(TargetArn=device, Message="x")
-    assert caught.value.response["Error"]["Code"] == "EndpointDisabled"
+        sns.publish(TargetArn=device, Message="x", MessageStructure="json")
+    assert caught.value.response["Error"]["Code"] == "EndpointDisabled"  # not: "x" is no JSON
     sns.set_endpoint_attributes(EndpointArn=device, Attributes={"Enabled": "true"})
     sns.set_platform_application_attributes(
         PlatformApplicationArn=application, Attributes={"Enabled": "false"}
@@ -315,6 +315,11 @@ def test_applications_endpoints_and_push(
         sns.publish(TargetArn=device, Message="x")
     assert caught.value.response["Error"]["Message"] == (
         "Invalid parameter: TargetArn Reason: No endpoint found for the target arn specified"
+    )
+    with pytest.raises(ClientError) as caught:
+        sns.subscribe(TopicArn=topic, Protocol="application", Endpoint=device)
+    assert caught.value.response["Error"]["Message"] == (
+        f"Invalid parameter: Endpoint Reason: Endpoint does not exist for endpoint arn{device}"
     )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +94,19 @@ def test_a_duplicate_has_the_answer_of_the_first_and_goes_nowhere(
     hub.clock.jump(301)
     assert sns.publish(TopicArn=topic, Message="Test", **params)["MessageId"] != first["MessageId"]
     assert len(inbox.receive()) == 1
+
+
+def test_a_topic_made_anew_has_seen_nothing(
+    sns: "SNSClient", make_topic: Make, make_inbox: Callable[..., Inbox], numbers: Iterator[int]
+) -> None:
+    name = f"anew-{next(numbers)}.fifo"
+    for text in ("first", "second"):
+        topic = sns.create_topic(Name=name, Attributes={"FifoTopic": "true"})["TopicArn"]
+        inbox = make_inbox(FifoQueue="true")
+        subscribe(sns, topic, inbox)
+        sns.publish(TopicArn=topic, Message=text, MessageGroupId="g", MessageDeduplicationId="1")
+        assert inbox.envelope()["Message"] == text
+        sns.delete_topic(TopicArn=topic)
 
 
 def test_deduplication_may_be_per_group(sns: "SNSClient", make_topic: Make, inbox: Inbox) -> None:

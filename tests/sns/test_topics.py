@@ -180,6 +180,7 @@ def test_permissions(sns: "SNSClient", topic: str) -> None:
         Label="b", AWSAccountId=["111111111111"], ActionName=["Dance"],
     )  # fmt: skip
     sns.remove_permission(TopicArn=topic, Label="friends")
+    sns.remove_permission(TopicArn=topic, Label="friends")
     policy = json.loads(sns.get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"])
     assert len(policy["Statement"]) == 1
 
