@@ -129,6 +129,11 @@ class StreamInfo:
         """All shards, open and closed, by id."""
         return self._stream.shards()
 
+    @property
+    def newest(self) -> int:
+        """The sequence number of the record that came last; 0 if there is none any more."""
+        return self._stream.newest
+
     def oldest(self, shard: int) -> Position:
         """The position of the oldest record, wherever retention moves it."""
         return self._stream.oldest(shard)

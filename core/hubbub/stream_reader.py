@@ -30,9 +30,9 @@ def positions_at_latest(stream: StreamInfo) -> dict[int, Position]:
 
 
 def positions_at_last(stream: StreamInfo) -> dict[int, Position]:
-    """Return where to begin with the record that came last, by shard."""
-    sequence = max(stream.latest(each.id).sequence for each in stream.shards())
-    return positions_at_sequence(stream, sequence)
+    """Return where to begin with the record that came last, if there is one, by shard."""
+    newest = stream.newest
+    return positions_at_sequence(stream, newest) if newest else positions_at_latest(stream)
 
 
 def positions_at_time(stream: StreamInfo, moment: int) -> dict[int, Position]:

@@ -328,6 +328,14 @@ class Stream:
         return self._last_sequence
 
     @property
+    def newest(self) -> int:
+        """The sequence number of the record that came last; 0 if there is none any more."""
+        shards = self._shards.values()
+        return max(
+            [shard.segments[-1].extent.last for shard in shards if shard.segments], default=0
+        )
+
+    @property
     def size(self) -> int:
         """The bytes of all records."""
         return self._size

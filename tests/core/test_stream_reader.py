@@ -344,6 +344,10 @@ async def test_starts() -> None:
     assert await all_from(positions_at_latest(log.info)) == []
     assert await all_from(positions_at_sequence(log.info, 10**6)) == []
     assert await all_from(positions_at_last(log.info)) == written[-1:]
+    log.split(4)
+    assert await all_from(positions_at_last(log.info)) == written[-1:]
+    empty = Log().info
+    assert positions_at_last(empty) == positions_at_latest(empty)
 
 
 OPERATIONS = st.lists(

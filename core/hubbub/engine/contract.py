@@ -438,6 +438,11 @@ class Stream(ABC):
     def shards(self) -> list[ShardInfo]:
         """All shards, open and closed, by id."""
 
+    @property
+    @abstractmethod
+    def newest(self) -> int:
+        """The sequence number of the record that came last; 0 if there is none any more."""
+
     @abstractmethod
     def oldest(self, shard: int) -> Position:
         """The position of the oldest record, wherever retention moves it."""

@@ -98,6 +98,11 @@ class MemoryStream(Stream):
         self._check()
         return self._state.shards()
 
+    @property
+    def newest(self) -> int:
+        """The sequence number of the record that came last; 0 if there is none any more."""
+        return self._state.newest
+
     def oldest(self, shard: int) -> Position:
         """The position of the oldest record."""
         return self._state.oldest(shard)

@@ -274,8 +274,10 @@ class EngineAcceptance(ABC):
     async def test_a_stream_is_read_from_any_place(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as engine:
             stream = await engine.create_stream(REALM, "log", StreamSettings(), 1)
+            assert stream.newest == 0
             tip = stream.latest(0)
             first, second = append(stream, b"a", b"b")
+            assert stream.newest == second.sequence
             assert first.sequence < second.sequence
             for position, expected in (
                 (stream.oldest(0), [b"a", b"b"]),
@@ -363,7 +365,9 @@ class DurableEngineAcceptance(EngineAcceptance):
             log = engine.find_stream(REALM, "log")
             assert log is not None
             assert await read(log, log.oldest(0)) == [b"kept"]
-            assert append(log, b"later")[0].sequence > record.sequence
+            assert log.newest == record.sequence
+            (later,) = append(log, b"later")
+            assert log.newest == later.sequence > record.sequence
 
     async def test_leases_of_a_lasting_owner_go_on(self, tmp_path: Path) -> None:
         owner = f"{LASTING_OWNER}me"
