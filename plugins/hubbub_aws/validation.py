@@ -138,11 +138,24 @@ def _report(shape: Shape, value: Any, path: str, constraint: str, problems: list
         return
     if value is None:
         shown = " null"
-    elif shape.traits.get("sensitive"):
+    elif _is_sensitive(shape, set()):
         shown = ""
     else:
         shown = f" '{_text(shape, value)}'"
     problems.append(f"Value{shown} at '{path}' failed to satisfy constraint: {constraint}")
+
+
+def _is_sensitive(shape: Shape, seen: set[str]) -> bool:
+    """Whether values of a shape are not to be repeated, or have parts that are not."""
+    if shape.traits.get("sensitive"):
+        return True
+    if shape.name in seen:
+        return False
+    seen.add(shape.name)
+    parts = {"list": ["member"], "map": ["key", "value"]}.get(shape.type, [])
+    return any(_is_sensitive(getattr(shape, part), seen) for part in parts) or any(
+        _is_sensitive(member, seen) for member in shape.members.values()
+    )
 
 
 def _text(shape: Shape, value: Any) -> str:

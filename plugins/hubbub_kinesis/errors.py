@@ -13,12 +13,12 @@ def invalid_argument(message: str) -> AwsError:
     return AwsError("InvalidArgumentException", message)
 
 
-def invalid(path: str, value: str, constraint: str) -> AwsError:
-    """A parameter breaks a rule that depends on the stream, in the words of the validator."""
+def too_large(path: str, limit: int) -> AwsError:
+    """A record is larger than its stream takes, in the words of the validator."""
     return AwsError(
         "ValidationException",
-        f"1 validation error detected: Value {value} at '{path}' failed to satisfy constraint: "
-        f"{constraint}",
+        f"1 validation error detected: Value at '{path}' failed to satisfy constraint: Member must "
+        f"have length less than or equal to {limit}",
     )
 
 

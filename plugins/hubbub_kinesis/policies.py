@@ -39,11 +39,9 @@ class Policies:
         return {}
 
     async def get_resource_policy(self, context: Context, params: Params) -> Params:
-        """Return the policy of something."""
+        """Return the policy of something: an empty one if it has none."""
         policy = self._find(context, params).owner.policy
-        if policy is None:
-            raise _no_policy(params)
-        return {"Policy": policy}
+        return {"Policy": "{}" if policy is None else policy}
 
     async def delete_resource_policy(self, context: Context, params: Params) -> Params:
         """Detach the policy of something."""

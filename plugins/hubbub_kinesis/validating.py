@@ -33,6 +33,7 @@ class Validators:
             pattern = each.get("pattern", "")
             if pattern.startswith("^(") and pattern.endswith(")$"):  # AWS tells it without
                 traits[name] = {**each, "pattern": pattern[2:-2]}
+        traits["Data"] = {**traits["Data"], "sensitive": True}  # AWS does not repeat what was sent
         traits["ShardIteratorType"] = {**traits["ShardIteratorType"], "enum": _ITERATOR_TYPES}
         self._shapes = ShapeGraph(dict(traits))
         for name in _KEYED:

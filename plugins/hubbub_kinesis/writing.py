@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from hubbub import MAX_HASH_KEY, Message, hash_key, stream_address
 from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params
-from hubbub_kinesis.errors import dry_run, invalid, invalid_argument, rate_exceeded
+from hubbub_kinesis.errors import dry_run, invalid_argument, rate_exceeded, too_large
 from hubbub_kinesis.locating import NAME, Located, Locator
 from hubbub_kinesis.sequences import Place, record_number, shard_name, stream_base
 from hubbub_kinesis.sequences import Sequence as SequenceNumber
@@ -175,22 +175,18 @@ def _shard_of(stream: Located, message: Message) -> int:
 
 def _check_record(stream: Located, entry: Params, path: str, index: int = 0) -> int:
     """Check what depends on the stream; return the record's size. Raises `AwsError`."""
-    data: bytes = entry["Data"]
+    partition_key: str = entry.get("PartitionKey", "")
+    size = len(entry["Data"]) + len(partition_key.encode())
     limit = stream.state.max_record_kib * 1024
-    if len(data) > limit:
-        raise invalid(
-            path.format(index),
-            f"'java.nio.HeapByteBuffer[pos=0 lim={len(data)} cap={len(data)}]'",
-            f"Member must have length less than or equal to {limit}",
-        )
+    if size > limit:
+        raise too_large(path.format(index), limit)
     key: str | None = entry.get("ExplicitHashKey")
     if key is not None and (len(key) > _MAX_KEY_DIGITS or int(key) > MAX_HASH_KEY):
         raise invalid_argument(
             "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. "
             f"Specified value was {key}"
         )
-    partition_key: str = entry.get("PartitionKey", "")
-    return len(data) + len(partition_key.encode())
+    return size
 
 
 def _check_ordering(stream: Located, given: str) -> None:

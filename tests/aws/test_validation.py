@@ -117,8 +117,11 @@ def test_blobs_structures_secrets_and_shapes_that_contain_themselves() -> None:
                     "Secret": {"shape": "Secret"},
                     "Left": {"shape": "Tree"},
                     "Pair": {"shape": "Pair"},
+                    "Leaves": {"shape": "Leaves"},
                 },
             },
+            "Leaf": {"type": "structure", "members": {"Name": {"shape": "Name"}}},
+            "Leaves": {"type": "list", "member": {"shape": "Leaf"}, "max": 1},
             "Name": {"type": "string", "max": 3},
             "Data": {"type": "blob", "max": 1},
             "Secret": {"type": "string", "max": 1, "sensitive": True},
@@ -134,6 +137,7 @@ def test_blobs_structures_secrets_and_shapes_that_contain_themselves() -> None:
                 "Secret": "xy",
                 "Left": {"Left": {"Name": "long"}, "Name": "n"},
                 "Pair": [{"Name": "a"}, {"Name": "b"}],
+                "Leaves": [{"Name": "a"}, {"Name": "b"}],
             }
         )
     assert str(caught.value.message).split(": ", 1)[1].split("; ") == [
@@ -150,7 +154,11 @@ def test_blobs_structures_secrets_and_shapes_that_contain_themselves() -> None:
             "Member must have length less than or equal to 3"
         ),
         (
-            "Value '[Tree(name=a), Tree(name=b)]' at 'pair' failed to satisfy constraint: "
+            "Value at 'pair' failed to satisfy constraint: "  # there may be secrets inside
+            "Member must have length less than or equal to 1"
+        ),
+        (
+            "Value '[Leaf(name=a), Leaf(name=b)]' at 'leaves' failed to satisfy constraint: "
             "Member must have length less than or equal to 1"
         ),
     ]

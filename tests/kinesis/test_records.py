@@ -94,8 +94,7 @@ def test_ordering_by_sequence_number(kinesis: Any, stream: str) -> None:
 def test_a_batch_has_limits(kinesis: Any, stream: str) -> None:
     with refused("ValidationException") as _:
         kinesis.put_records(StreamName=stream, Records=[{"Data": b"", "PartitionKey": "k"}] * 501)
-    megabyte = bytes(2**20)
-    entries = [{"Data": megabyte, "PartitionKey": "k"}] * 10
+    entries = [{"Data": bytes(2**19), "PartitionKey": "k"}] * 20
     with refused("InvalidArgumentException", "Records size exceeds 10 MB limit"):
         kinesis.put_records(StreamName=stream, Records=entries)
     with refused("ValidationException"):
@@ -256,10 +255,10 @@ def test_a_reader_learns_how_far_behind_it_is(hub: KinesisHub, kinesis: Any, str
 
 
 def test_a_read_gives_at_most_ten_megabytes(kinesis: Any, stream: str) -> None:
-    megabyte = bytes(2**20)
-    put(kinesis, stream, *[megabyte] * 12)
+    half = bytes(2**19)
+    put(kinesis, stream, *[half] * 22)
     first = kinesis.get_records(ShardIterator=iterator(kinesis, stream))
-    assert len(first["Records"]) == 9  # the partition keys count, too
+    assert len(first["Records"]) == 19  # the partition keys count, too
     assert first["MillisBehindLatest"] > 0
     rest = kinesis.get_records(ShardIterator=first["NextShardIterator"])
     assert len(rest["Records"]) == 3

@@ -454,8 +454,7 @@ def test_tags(kinesis: Any, stream: str) -> None:
 
 def test_policies(kinesis: Any, stream: str) -> None:
     arn = ARN + stream
-    with refused("ResourceNotFoundException"):
-        kinesis.get_resource_policy(ResourceARN=arn)
+    assert kinesis.get_resource_policy(ResourceARN=arn)["Policy"] == "{}"
     policy = (
         '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"1"},'
         f'"Action":"kinesis:*","Resource":"{arn}"}}]}}'
@@ -471,22 +470,23 @@ def test_policies(kinesis: Any, stream: str) -> None:
 
 
 def test_the_largest_record(kinesis: Any, stream: str) -> None:
-    size = 2**20 + 1
+    size = 2**20  # the partition key counts, too
     with refused(
         "ValidationException",
-        "1 validation error detected: Value 'java.nio.HeapByteBuffer[pos=0 lim=1048577 "
-        "cap=1048577]' at 'data' failed to satisfy constraint: Member must have length less than "
-        "or equal to 1048576",
+        "1 validation error detected: Value at 'data' failed to satisfy constraint: Member must "
+        "have length less than or equal to 1048576",
     ):
         kinesis.put_record(StreamName=stream, Data=bytes(size), PartitionKey="k")
+    kinesis.put_record(StreamName=stream, Data=bytes(size - 1), PartitionKey="k")
     kinesis.update_max_record_size(StreamARN=ARN + stream, MaxRecordSizeInKiB=10240)
     assert summary(kinesis, stream)["MaxRecordSizeInKiB"] == 10240
-    largest = bytes(10 * 2**20)
+    largest = bytes(10 * 2**20 - 1)
     answer = kinesis.put_record(StreamName=stream, Data=largest, PartitionKey="k")
     position = kinesis.get_shard_iterator(
         StreamName=stream, ShardId=answer["ShardId"], ShardIteratorType="TRIM_HORIZON"
     )["ShardIterator"]
-    (record,) = kinesis.get_records(ShardIterator=position)["Records"]
+    first = kinesis.get_records(ShardIterator=position, Limit=1)
+    (record,) = kinesis.get_records(ShardIterator=first["NextShardIterator"])["Records"]
     assert record["Data"] == largest
 
 

@@ -84,7 +84,7 @@ PATTERN = (
         (
             "PutRecords",
             {"StreamName": "s", "Records": []},
-            [f"Value '[]' at 'records' {EMPTY}"],
+            [f"Value at 'records' {EMPTY}"],
         ),
         (
             "PutRecords",
