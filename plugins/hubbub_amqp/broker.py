@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from hubbub import DEFAULT_REALM, Delivery, Hub, Outcome, Principal, QueueSettings
 
+from .authenticating import mechanism_names
 from .exchanges import BINDINGS, DELAYED_QUEUE, EXCHANGES, STREAMS, VirtualHost
 from .mapping import PROTOCOL, spell_message
 from .protocol import ServerSettings
@@ -48,7 +49,7 @@ class Broker:
             heartbeat=settings.heartbeat,
             max_body=settings.max_message_size,
             max_partial=settings.max_incomplete_bytes,
-            mechanisms=("PLAIN", "AMQPLAIN", "EXTERNAL") if secure else ("PLAIN", "AMQPLAIN"),
+            mechanisms=mechanism_names(hub, certificates=secure),
             server_properties={
                 "capabilities": dict(capabilities),
                 "cluster_name": "hubbub",

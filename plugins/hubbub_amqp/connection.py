@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from hubbub import (
-    Anonymous,
     BusyError,
-    ClientCertificate,
-    Credentials,
+    Challenge,
     Deadline,
     DeniedError,
     Message,
@@ -28,6 +26,7 @@ from hubbub import (
 )
 
 from . import events as ev
+from .authenticating import Authenticator
 from .channel import Mode
 from .channels import Channel
 from .decode import Content, MethodFrame
@@ -45,7 +44,6 @@ from .methods import (
 )
 from .protocol import ServerConnection, State
 from .publisher import Publisher
-from .wire import decode_fields
 
 if TYPE_CHECKING:
     from .broker import Broker
@@ -88,6 +86,7 @@ class Connection:
         self.shortest_timeout = inf
         """The least time in seconds that one of its consumers ever had to acknowledge."""
         self._sooner = trio.Event()
+        self._authenticator = Authenticator(broker.hub, transport, guest=broker.guest)
         self._principal: Principal | None = None
         self._deadline = Deadline()
         self._nursery: trio.Nursery | None = None
@@ -247,18 +246,17 @@ class Connection:
     async def _log_in(self, attempt: ev.LoginAttempt) -> None:
         machine = self.machine
         try:
-            credentials = self._credentials(attempt)
-        except AmqpError as malformed:
-            self.write(machine.fail(malformed))
+            step = await self._authenticator.log_in(attempt)
+        except (AmqpError, BusyError) as wrong:
+            self._reason = str(wrong)
+            if isinstance(wrong, BusyError):
+                wrong = AmqpError(Reply.RESOURCE_ERROR, str(wrong))
+            self.write(machine.fail(wrong))
             return
-        principal = None
-        if credentials is not None:
-            try:
-                principal = await self._authenticate(credentials)
-            except BusyError as busy:
-                self.write(machine.fail(AmqpError(Reply.RESOURCE_ERROR, str(busy))))
-                return
-        if principal is None:
+        if isinstance(step, Challenge):
+            self.write(machine.secure(step.data))
+            return
+        if step is None:
             error = AmqpError(
                 Reply.ACCESS_REFUSED,
                 f"Login was refused using authentication mechanism {attempt.mechanism}. For "
@@ -270,42 +268,8 @@ class Connection:
                 self.write(close)
                 return
             raise TransportClosed(self._reason)  # others do not expect an answer
-        self._principal = principal
+        self._principal, self.user = step
         self.write(machine.tune())
-
-    async def _authenticate(self, credentials: Credentials) -> Principal | None:
-        hub = self.broker.hub
-        if (
-            self.broker.guest
-            and isinstance(credentials, Password)
-            and (credentials.username, credentials.password) == ("guest", b"guest")
-        ):
-            credentials = Anonymous(peer=self.transport.peer, protocol=PROTOCOL)
-        return await hub.authenticate(credentials)
-
-    def _credentials(self, attempt: ev.LoginAttempt) -> Credentials | None:
-        """Read what the client proves itself by; None if it proves nothing."""
-        peer = self.transport.peer
-        if attempt.mechanism == "EXTERNAL":
-            names = self.transport.certificate_names
-            self.user = names[0] if names else ""
-            return ClientCertificate(names, peer, PROTOCOL) if names else None
-        if attempt.mechanism == "AMQPLAIN":
-            fields = decode_fields(attempt.response)
-            login, password = fields.get("LOGIN"), fields.get("PASSWORD")
-            if not isinstance(login, str) or not isinstance(password, str | bytes):
-                return None
-            self.user = login
-            secret = password.encode() if isinstance(password, str) else password
-            return Password(login, secret, peer, PROTOCOL)
-        parts = attempt.response.split(b"\0")
-        if len(parts) != 3:
-            return None
-        try:
-            self.user = parts[1].decode()
-        except UnicodeDecodeError:
-            return None
-        return Password(self.user, parts[2], peer, PROTOCOL)
 
     def _admit(self, name: str, stack: ExitStack) -> None:
         """Open a virtual host, or refuse it."""
@@ -454,7 +418,7 @@ class Connection:
     async def _update_secret(self, secret: bytes) -> None:
         """Let the client prove itself anew, by a password that has changed."""
         try:
-            principal = await self._authenticate(
+            principal = await self._authenticator.authenticate(
                 Password(self.user, secret, self.transport.peer, PROTOCOL)
             )
         except BusyError:

@@ -24,7 +24,7 @@ from hubbub_amqp import methods as m
 from hubbub_amqp.wire import Table
 
 from .conftest import make_config
-from .test_errors import Wire
+from .wire import Wire
 
 DEADLINE = 15.0
 CONFIG = """
