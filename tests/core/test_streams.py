@@ -784,6 +784,8 @@ class StreamMachine(RuleBasedStateMachine):
             assert closed is not None
             assert closed <= horizon
             assert not any(each.shard == shard for each in self.records)
+            # What was cut as a whole leaves nothing in the store.
+            self.kept.records = [each for each in self.kept.records if each.shard != shard]
 
     @rule(place=st.integers(0, 20))
     def commit(self, place: int) -> None:
