@@ -21,6 +21,8 @@ MAX_PARTITION_KEY = 256
 """Characters."""
 
 _MAX_KEY_DIGITS = 39
+_OLDEST_DIGITS = 37
+"""Digits below 2^124, where the numbers that streams give begin."""
 _COMMON = {"Records", "StreamName"}
 
 
@@ -190,7 +192,12 @@ def _check_record(stream: Located, entry: Params, path: str, index: int = 0) -> 
 
 
 def _check_ordering(stream: Located, given: str) -> None:
-    """Check a SequenceNumberForOrdering. Later records have higher numbers in any case."""
+    """Check a SequenceNumberForOrdering. Later records have higher numbers in any case.
+
+    AWS's own examples give "0" before the first record: a number older than all.
+    """
+    if len(given) <= _OLDEST_DIGITS and given.isdecimal():
+        return
     try:
         number = SequenceNumber.parse(given)
     except ValueError:

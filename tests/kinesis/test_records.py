@@ -75,12 +75,14 @@ def test_explicit_hash_keys(kinesis: Any, name: str) -> None:
 
 
 def test_ordering_by_sequence_number(kinesis: Any, stream: str) -> None:
-    (first,) = put(kinesis, stream, b"1")
+    first = kinesis.put_record(
+        StreamName=stream, Data=b"1", PartitionKey="k", SequenceNumberForOrdering="0"
+    )["SequenceNumber"]
     answer = kinesis.put_record(
         StreamName=stream, Data=b"2", PartitionKey="k", SequenceNumberForOrdering=first
     )
     assert int(answer["SequenceNumber"]) > int(first)
-    for wrong in ("1", str(int(first) + (1 << 57))):
+    for wrong in (str(1 << 130), str(int(first) + (1 << 57))):
         with refused(
             "InvalidArgumentException",
             f"ExclusiveMinimumSequenceNumber {wrong} used in PutRecord on stream {stream} under "
