@@ -207,8 +207,9 @@ class _Change:
         if name in _FIFO_ONLY and not self._settings.fifo:
             if name == "ContentBasedDeduplication":
                 raise unknown_attribute(name)
-            raise invalid_parameter(
-                f"You can specify the {name} only when FifoQueue is set to true."
+            raise AwsError(
+                "InvalidAttributeName",
+                f"You can specify the {name} only when FifoQueue is set to true.",
             )
         apply = getattr(self, f"_set_{name}", None)
         if apply is None:

@@ -49,7 +49,7 @@ async def send_message_batch(context: Context, params: Params) -> Params:
     size = 0
     for entry in entries:
         try:
-            sent = _prepare(queue, entry, trace_id)
+            sent = _prepare(queue, entry, trace_id, "cannot be validated")
         except AwsError as error:
             outcomes.fail(entry["Id"], error)
             size += len((entry.get("MessageBody") or "").encode("utf-8", "replace"))
@@ -85,14 +85,20 @@ def _check_fifo_batch(queue: Located, entries: Sequence[Mapping[str, object]]) -
             raise invalid_parameter("The request must contain the parameter MessageGroupId.")
 
 
-def _prepare(queue: Located, params: Mapping[str, object], trace_id: str | None) -> Sent:
-    """Read a message and check it against its queue. Raises `AwsError`."""
+def _prepare(
+    queue: Located, params: Mapping[str, object], trace_id: str | None,
+    verdict: str = "are invalid",
+) -> Sent:  # fmt: skip
+    """Read a message and check it against its queue. Raises `AwsError`.
+
+    `verdict`: how AWS says that a message is too long, which is different in a batch.
+    """
     sent = read_message(dict(params), queue.address, trace_id)
     message, settings = sent.message, queue.settings
     limit = max_message_size(settings)
     if sent.size > limit:
         raise invalid_parameter(
-            f"One or more parameters are invalid. Reason: Message must be shorter than {limit} "
+            f"One or more parameters {verdict}. Reason: Message must be shorter than {limit} "
             "bytes."
         )
     delay = params.get("DelaySeconds")

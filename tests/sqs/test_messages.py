@@ -68,6 +68,13 @@ def test_too_long(sqs: "SQSClient", queue: str, make_queue: Callable[..., str]) 
     sqs.send_message(QueueUrl=small, MessageBody="x" * 1024)
     with refused("InvalidParameterValue", reason.format(1024)):
         sqs.send_message(QueueUrl=small, MessageBody="ü" * 512 + "x")
+    [failed] = sqs.send_message_batch(
+        QueueUrl=small, Entries=[{"Id": "1", "MessageBody": "x" * 1025}]
+    )["Failed"]
+    assert failed["Message"] == (
+        "One or more parameters cannot be validated. Reason: Message must be shorter than 1024 "
+        "bytes."
+    )
 
 
 def test_attributes_count_for_the_length(sqs: "SQSClient", make_queue: Callable[..., str]) -> None:

@@ -136,7 +136,7 @@ def test_unknown_attributes(sqs: "SQSClient", queue: str, name: Any) -> None:
 def test_fifo_attributes_of_a_standard_queue(sqs: "SQSClient", queue: str) -> None:
     with refused("InvalidAttributeName", "Unknown Attribute ContentBasedDeduplication."):
         sqs.set_queue_attributes(QueueUrl=queue, Attributes={"ContentBasedDeduplication": "true"})
-    with refused("InvalidParameterValue", "only when FifoQueue is set to true"):
+    with refused("InvalidAttributeName", "only when FifoQueue is set to true"):
         sqs.set_queue_attributes(QueueUrl=queue, Attributes={"DeduplicationScope": "queue"})
 
 

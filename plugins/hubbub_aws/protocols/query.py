@@ -108,13 +108,15 @@ class QueryCodec(Codec):
             return lambda _result, request_id: f"{head}{tail}{escape(request_id)}{end}".encode()
         write = self._writers.compile(operation.output)
         wrapper = operation.result_wrapper
-        if wrapper is not None:
-            head += f"<{wrapper}>"
-            tail = f"</{wrapper}>{tail}"
+        start, close, empty = ("", "", "") if wrapper is None else _tags(wrapper)
 
         def serialize(result: Params, request_id: str) -> bytes:
-            out = [head]
+            out = [head, start]
             write(result, out)
+            if len(out) == 2:
+                out[1] = empty
+            else:
+                out.append(close)
             out += (tail, escape(request_id), end)
             return "".join(out).encode()
 
@@ -133,6 +135,11 @@ class QueryCodec(Codec):
             f"<Message>{escape(error.query_message or '')}</Message>{members}{self._error_detail}"
             f"</Error><RequestId>{escape(request_id)}</RequestId></ErrorResponse>"
         ).encode()
+
+
+def _tags(name: str) -> tuple[str, str, str]:
+    """The tags of an element: what opens it, what closes it, and what it is if it is empty."""
+    return f"<{name}>", f"</{name}>", f"<{name}/>"
 
 
 def _wire_name(shape: Shape, member_name: str) -> str:
@@ -367,7 +374,7 @@ class _XmlWriters:
             return self._repeated(shape.member, name)
         if shape.flattened and shape.type == "map":
             return self._entries(shape, name)
-        start, end = f"<{name}>", f"</{name}>"
+        start, end, empty = _tags(name)
         if shape.type not in ("structure", "list", "map"):
             to_text = _text_of(shape)
 
@@ -379,8 +386,12 @@ class _XmlWriters:
 
         def write(value: Any, out: list[str]) -> None:
             out.append(start)
+            before = len(out)
             write_content(value, out)
-            out.append(end)
+            if len(out) == before:
+                out[-1] = empty
+            else:
+                out.append(end)
 
         return write
 
@@ -400,7 +411,7 @@ class _XmlWriters:
         return self._entries(shape, "entry")
 
     def _entries(self, shape: Shape, name: str) -> Write:
-        start, end = f"<{name}>", f"</{name}>"
+        start, end, _ = _tags(name)
         write_key = self._member(shape.key, shape.key.location_name or "key")
         write_value = self._member(shape.value, shape.value.location_name or "value")
 
