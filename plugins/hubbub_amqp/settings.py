@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from hubbub import DEFAULT_REALM, Duration, ListenerSettings, Section, Size
+from hubbub import DEFAULT_REALM, Duration, ListenerSettings, Section, Size, TlsListenerSettings
 
 from .decode import FRAME_MIN_SIZE
 
@@ -27,10 +27,9 @@ class AmqpSettings(Section):
     listener: AmqpListener = Field(
         default_factory=AmqpListener, description="Where plain AMQP listens."
     )
-    tls: ListenerSettings | None = Field(
+    tls: TlsListenerSettings | None = Field(
         default=None,
-        description="Where AMQP over TLS listens, usually on port 5671; needs `tls` inside. "
-        "Default: nowhere.",
+        description="Where AMQP over TLS listens, usually on port 5671; default: nowhere.",
     )
     vhosts: dict[Annotated[str, Field(min_length=1, max_length=255)], str] = Field(
         default_factory=lambda: {"/": DEFAULT_REALM},
@@ -76,9 +75,3 @@ class AmqpSettings(Section):
         description="How long a consumer may take to acknowledge a message before its channel is "
         "closed; 0: for ever.",
     )
-
-    @model_validator(mode="after")
-    def _tls_listener_has_tls(self) -> AmqpSettings:
-        if self.tls is not None and self.tls.tls is None:
-            raise ValueError("`amqp.tls` needs a table `amqp.tls.tls` with a certificate and a key")
-        return self

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from hubbub import Duration, ListenerSettings, Section, Size, WebSocketSettings
+from hubbub import Duration, ListenerSettings, Section, Size, TlsListenerSettings, WebSocketSettings
 
 from .decode import LARGEST_PACKET
 
@@ -45,10 +45,9 @@ class MqttSettings(Section):
     listener: MqttListener = Field(
         default_factory=MqttListener, description="Where plain MQTT listens."
     )
-    tls: ListenerSettings | None = Field(
+    tls: TlsListenerSettings | None = Field(
         default=None,
-        description="Where MQTT over TLS listens, usually on port 8883; needs `tls` inside. "
-        "Default: nowhere.",
+        description="Where MQTT over TLS listens, usually on port 8883; default: nowhere.",
     )
     websocket: MqttWebSocket | None = Field(
         default=None, description="MQTT over WebSocket; default: nowhere."
@@ -131,9 +130,3 @@ class MqttSettings(Section):
     sys_interval: Duration = Field(
         default=10.0, description="How often the topics under `$SYS` are published; 0: never."
     )
-
-    @model_validator(mode="after")
-    def _tls_listener_has_tls(self) -> MqttSettings:
-        if self.tls is not None and self.tls.tls is None:
-            raise ValueError("`mqtt.tls` needs a table `mqtt.tls.tls` with a certificate and a key")
-        return self

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from hubbub import Duration, ListenerSettings, Section, Size, WebSocketSettings
+from hubbub import Duration, ListenerSettings, Section, Size, TlsListenerSettings, WebSocketSettings
 
 
 class StompListener(ListenerSettings):
@@ -38,10 +38,9 @@ class StompSettings(Section):
     listener: StompListener = Field(
         default_factory=StompListener, description="Where plain STOMP listens."
     )
-    tls: ListenerSettings | None = Field(
+    tls: TlsListenerSettings | None = Field(
         default=None,
-        description="Where STOMP over TLS listens, usually on port 61614; needs `tls` inside. "
-        "Default: nowhere.",
+        description="Where STOMP over TLS listens, usually on port 61614; default: nowhere.",
     )
     websocket: StompWebSocket | None = Field(
         default=None, description="STOMP over WebSocket; default: nowhere."
@@ -117,9 +116,3 @@ class StompSettings(Section):
         description="A stream that does not exist is created, with one shard, when a client that "
         "may configure it sends or subscribes to `/stream/NAME`.",
     )
-
-    @model_validator(mode="after")
-    def _tls_listener_has_tls(self) -> StompSettings:
-        if self.tls is not None and self.tls.tls is None:
-            raise ValueError("`stomp.tls` needs a table `stomp.tls.tls` with a certificate")
-        return self

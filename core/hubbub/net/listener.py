@@ -186,6 +186,12 @@ class ListenerSettings(BaseModel):
         )
 
 
+class TlsListenerSettings(ListenerSettings):
+    """Where and how a server listens that speaks TLS alone."""
+
+    tls: TlsSettings = Field(description="Its certificate, and who must have one too.")
+
+
 @dataclass(slots=True, kw_only=True)
 class ListenerStats(TransportStats):
     """What happened at one listener. Plain integers, read by metrics."""
