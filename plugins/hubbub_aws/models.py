@@ -6,7 +6,7 @@ botocore itself is never imported: that costs about 100 ms at start-up, and only
 import gzip
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,14 @@ class QueryShapes:
     ``names`` maps ``"Shape"`` or ``"Shape.part"`` to the name on the wire, where the part is a
     structure's member, a list's ``member``, or a map's ``key`` or ``value``.
     ``error_detail`` says whether the service writes an empty ``<Detail/>`` in its errors.
+    ``json_names`` maps ``"Shape.Member"`` to a member's name in answers as JSON, where it is not
+    the model's.
     """
 
     namespace: str
     names: Mapping[str, str]
     error_detail: bool = False
+    json_names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from hubbub_aws.protocols import (
     JsonCodec,
     Params,
     RpcCborCodec,
+    accepts_json,
     parse_form,
 )
 from hubbub_aws.protocols.query import BareCodec, missing_action
@@ -273,13 +274,15 @@ class Router:
         if type(version) is not str:
             version = None
         service = self._service_for(action, version, scoped)
-        call = Call(request, identity, service, ProtocolName.QUERY, action, form)
+        in_json = accepts_json(request.headers.get("accept"))
+        protocol = ProtocolName.QUERY_JSON if in_json else ProtocolName.QUERY
+        call = Call(request, identity, service, protocol, action, form)
         if service is None:
             call._refusal = _unable()
             return call
         call._refusal = service.refusal(action, version, request.path)
         if call._refusal is None:
-            call._binding = service.binding(ProtocolName.QUERY, action)
+            call._binding = service.binding(protocol, action)
         return call
 
     def _service_for(

@@ -17,6 +17,7 @@ from hubbub_aws.protocols import (
     Params,
     Parse,
     QueryCodec,
+    QueryJsonCodec,
     RpcCborCodec,
     Serialize,
 )
@@ -29,8 +30,15 @@ class ProtocolName(StrEnum):
     JSON_1_0 = "json-1.0"
     JSON_1_1 = "json-1.1"
     QUERY = "query"
+    QUERY_JSON = "query-json"
+    """Query, answered in JSON."""
     CBOR_1_1 = "cbor-1.1"
     RPC_CBOR = "rpc-v2-cbor"
+
+    @property
+    def is_query(self) -> bool:
+        """Whether requests are forms."""
+        return self in (ProtocolName.QUERY, ProtocolName.QUERY_JSON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +130,7 @@ class Service:
         return binding
 
     def _model_of(self, protocol: ProtocolName) -> ServiceModel:
-        if protocol is not ProtocolName.QUERY or self._query is None:
+        if not protocol.is_query or self._query is None:
             return self.model
         if self._query_model is None:
             self._query_model = self.model.in_query(self._query)
@@ -133,6 +141,9 @@ class Service:
         if protocol is ProtocolName.QUERY:
             detail = self._query is not None and self._query.error_detail
             return QueryCodec(self._model_of(protocol).namespace, error_detail=detail)
+        if protocol is ProtocolName.QUERY_JSON:
+            names = {} if self._query is None else self._query.json_names
+            return QueryJsonCodec(self._model_of(protocol).namespace, names)
         if protocol is ProtocolName.CBOR_1_1:
             return Cbor11Codec(query_compatible=compatible, qualified=self._qualified)
         if protocol is ProtocolName.RPC_CBOR:
@@ -182,7 +193,7 @@ def _protocols(model: ServiceModel, *, query: bool, cbor: bool) -> frozenset[Pro
     if "json" in model.protocols:
         found |= {ProtocolName.JSON_1_0, ProtocolName.JSON_1_1}
     if "query" in model.protocols or query:
-        found.add(ProtocolName.QUERY)
+        found |= {ProtocolName.QUERY, ProtocolName.QUERY_JSON}
     if "smithy-rpc-v2-cbor" in model.protocols:
         found.add(ProtocolName.RPC_CBOR)
     if cbor:

@@ -56,6 +56,11 @@ _MEMBERS = {
     "TagQueueRequest.Tags": "Tag",
 }
 
+_JSON_NAMES = {
+    "ListQueuesResult.QueueUrls": "queueUrls",
+    "ReceiveMessageResult.Messages": "messages",
+}
+
 
 def query_shapes() -> QueryShapes:
     """What SQS's Query protocol needs beside the model, for all 23 actions."""
@@ -66,7 +71,7 @@ def query_shapes() -> QueryShapes:
     names["TagMap.key"] = "Key"
     names["TagMap.value"] = "Value"
     names.update(_MEMBERS)
-    return QueryShapes(NAMESPACE, names, error_detail=True)
+    return QueryShapes(NAMESPACE, names, error_detail=True, json_names=_JSON_NAMES)
 
 
 def error_traits() -> dict[str, ErrorTraits]:

@@ -9,7 +9,6 @@ from hubbub import AddressError, DeniedError, QueueInfo, QueueSettings, Session,
 from hubbub_aws import AwsError, Context
 from hubbub_aws.arns import Arn, make_arn
 from hubbub_aws.protocols import Params
-from hubbub_aws.services import ProtocolName
 from hubbub_sqs.errors import invalid_parameter, missing_parameter, no_such_queue
 
 ACTIONS = ("publish", "consume", "configure")
@@ -97,13 +96,13 @@ def locate(context: Context, params: Params, action: str | None = None) -> Locat
         DeniedError: the sender may not do that.
     """
     url = params.get("QueueUrl")
-    if not url and context.call.protocol is ProtocolName.QUERY:
+    if not url and context.call.protocol.is_query:
         url = context.call.request.path.strip("/")
     if not url:
         raise missing_parameter("QueueUrl")
     place = parse_url(url)
     if place is None:
-        if context.call.protocol is not ProtocolName.QUERY:
+        if not context.call.protocol.is_query:
             raise no_such_queue()
         raise AwsError("InvalidAddress", f"The address {url} is not valid for this endpoint.")
     account = place.account or context.account

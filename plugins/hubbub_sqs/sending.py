@@ -98,8 +98,7 @@ def _prepare(
     limit = max_message_size(settings)
     if sent.size > limit:
         raise invalid_parameter(
-            f"One or more parameters {verdict}. Reason: Message must be shorter than {limit} "
-            "bytes."
+            f"One or more parameters {verdict}. Reason: Message must be shorter than {limit} bytes."
         )
     delay = params.get("DelaySeconds")
     group, dedup_id = params.get("MessageGroupId"), params.get("MessageDeduplicationId")

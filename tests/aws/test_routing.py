@@ -271,6 +271,7 @@ def test_defaults_are_settings(sqs: Service) -> None:
 
 def test_protocols_of_a_service(sqs: Service, sns: Service, kinesis: Service) -> None:
     json = {ProtocolName.JSON_1_0, ProtocolName.JSON_1_1}
-    assert sqs.protocols == json | {ProtocolName.QUERY}
-    assert sns.protocols == {ProtocolName.QUERY}
+    query = {ProtocolName.QUERY, ProtocolName.QUERY_JSON}
+    assert sqs.protocols == json | query
+    assert sns.protocols == query
     assert kinesis.protocols == json | {ProtocolName.CBOR_1_1}

@@ -202,6 +202,22 @@ def test_errors_in_query(wire: Connection, method: str) -> None:
     assert "x-amzn-query-error" not in answer.headers
 
 
+def test_query_in_json(wire: Connection, queue: str) -> None:
+    path = queue.partition(wire.host)[2]
+    question = f"{path}?Action=GetQueueAttributes&AttributeName.1=QueueArn"
+    wire.send("GET", question, headers={"Accept": "application/json"})
+    answer = wire.read()
+    assert answer.headers["content-type"] == "application/json"
+    result = answer.json["GetQueueAttributesResponse"]["GetQueueAttributesResult"]
+    [attribute] = result["Attributes"]
+    assert attribute["Name"] == "QueueArn"
+    assert attribute["Value"].endswith(queue.rpartition("/")[2])
+    wire.send("GET", "/?Action=GetQueueUrl&QueueName=none", headers={"Accept": "application/json"})
+    answer = wire.read()
+    assert answer.status == 400
+    assert answer.json["Error"]["Code"] == "AWS.SimpleQueueService.NonExistentQueue"
+
+
 def test_unknown_actions(wire: Connection) -> None:
     answer = wire.query("Fly")
     assert answer.status == 400

@@ -7,6 +7,7 @@ from hubbub_aws.protocols.base import Codec, Params, Parse, Serialize
 from hubbub_aws.protocols.cbor import Cbor11Codec, RpcCborCodec
 from hubbub_aws.protocols.json import JsonCodec
 from hubbub_aws.protocols.query import Form, QueryCodec, parse_form
+from hubbub_aws.protocols.query_json import QueryJsonCodec, accepts_json
 
 __all__ = [
     "Cbor11Codec",
@@ -16,7 +17,9 @@ __all__ = [
     "Params",
     "Parse",
     "QueryCodec",
+    "QueryJsonCodec",
     "RpcCborCodec",
     "Serialize",
+    "accepts_json",
     "parse_form",
 ]
