@@ -71,7 +71,7 @@ class Address(msgspec.Struct, frozen=True):
             return self.name
         if self.kind is Kind.QUEUE:
             return spell_queue(self.name)
-        text = _STREAM_PREFIX + _SEPARATORS.escape(self.name)
+        text = spell_stream(self.name)
         return text if self.key is None else f"{text}/{_WILDCARDS.escape(self.key)}"
 
 
@@ -115,6 +115,13 @@ def spell_queue(name: str) -> str:
     if "%" in name or is_pattern(name):
         name = _WILDCARDS.escape(name)
     return _QUEUE_PREFIX + name
+
+
+def spell_stream(name: str) -> str:
+    """Return the address of a stream as text, unchecked: for names on the way of every record."""
+    if "/" in name or "%" in name or is_pattern(name):
+        name = _SEPARATORS.escape(name)
+    return _STREAM_PREFIX + name
 
 
 def stream_address(name: str, key: str | None = None) -> Address:

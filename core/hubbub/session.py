@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self
 
-from .address import AddressError, queue_address, spell_queue, stream_address
+from .address import AddressError, queue_address, spell_queue, spell_stream, stream_address
 from .auth import EVERYTHING, Principal
 from .bus import Accepts, Batch, Bus, FilterSpec, Publication, Scope, Subscription, new_record
 from .engine.contract import (
@@ -634,7 +634,7 @@ class Session:
     # streams
 
     def _stream(self, name: str, action: str) -> Stream:
-        self._demand(action, str(stream_address(name)))
+        self._demand(action, spell_stream(name))
         stream = self._engine.find_stream(self.realm, name)
         if stream is None:
             raise NotFoundError("stream", name)
@@ -667,7 +667,7 @@ class Session:
     async def delete_stream(self, name: str) -> Commit:
         """Delete a stream, all it holds, and the subscriptions that lead to it."""
         stream = self._stream(name, "configure")
-        for subscription in self._bus.subscriptions(self.realm, str(stream_address(name))):
+        for subscription in self._bus.subscriptions(self.realm, spell_stream(name)):
             self._bus.unsubscribe(self.realm, subscription.id)
         return await self._engine.delete_stream(stream)
 

@@ -345,6 +345,11 @@ class Stream:
         """The bytes of the records that are not paged out."""
         return self._resident_size
 
+    @property
+    def is_too_large(self) -> bool:
+        """Tell whether it has more bytes than its settings allow."""
+        return self.settings.max_bytes is not None and self._size > self.settings.max_bytes
+
     def __len__(self) -> int:
         return self._count
 
@@ -412,32 +417,30 @@ class Stream:
         All or nothing: raises `InvalidHashKeyError` before anything is appended, and whatever
         `keep` raises, which is told the new records of each shard and is to persist them.
         """
+        batch = list(records)
         now = max(now, self._latest)
-        sequence = self._last_sequence
-        size = 0
-        appended: list[Record] = []
-        placed: dict[_Shard, list[Record]] = {}
+        first = self._last_sequence + 1
         route = self._route
-        for new in records:
-            key = new.partition_key
-            shard = route(key, new.explicit_hash_key)
-            sequence += 1
-            size += new.size
-            record = Record(shard.info.id, sequence, now, key, new.message, new.size)
-            appended.append(record)
-            if shard in placed:
+        shards = [route(new.partition_key, new.explicit_hash_key) for new in batch]
+        appended = [
+            Record(shard.info.id, sequence, now, new.partition_key, new.message, new.size)
+            for sequence, (new, shard) in enumerate(zip(batch, shards, strict=True), first)
+        ]
+        placed: dict[_Shard, list[Record]] = {shard: [] for shard in shards}
+        if len(placed) == 1:
+            placed[shards[0]] = appended
+        else:
+            for shard, record in zip(shards, appended, strict=True):
                 placed[shard].append(record)
-            else:
-                placed[shard] = [record]
         if keep is not None:
             keep({shard.info.id: mine for shard, mine in placed.items()})
         self._latest = now
-        self._last_sequence = sequence
+        self._last_sequence += len(appended)
         self._count += len(appended)
-        self._size += size
-        self._resident_size += size
         for shard, mine in placed.items():
-            shard.append(mine, now, self.settings)
+            size = shard.append(mine, now, self.settings)
+            self._size += size
+            self._resident_size += size
         for shard in placed:
             shard.wake()
         return appended
@@ -552,7 +555,7 @@ class Stream:
                 if closed is not None and closed <= horizon and not shard.segments:
                     self._remove(shard)
                     removed.append(shard.info.id)
-        if self._is_too_large():
+        if self.is_too_large:
             cuts += self._cut_to_size()
         return Trim(tuple(cuts), tuple(removed))
 
@@ -561,7 +564,7 @@ class Stream:
 
         It is 0 if the stream is too large now.
         """
-        if self._is_too_large() and any(shard.has_spare for shard in self._shards.values()):
+        if self.is_too_large and any(shard.has_spare for shard in self._shards.values()):
             return 0
         if self.settings.retention is None:
             return None
@@ -687,9 +690,6 @@ class Stream:
         )
         self._open_starts = [shard.info.starting_hash_key for shard in self._open_shards]
 
-    def _is_too_large(self) -> bool:
-        return self.settings.max_bytes is not None and self._size > self.settings.max_bytes
-
     def _cut_to_size(self) -> list[Cut]:
         cuts: dict[int, Cut] = {}
         candidates = [
@@ -698,7 +698,7 @@ class Stream:
             if shard.has_spare
         ]
         heapq.heapify(candidates)
-        while candidates and self._is_too_large():
+        while candidates and self.is_too_large:
             _, shard_id = heapq.heappop(candidates)
             shard = self._shards[shard_id]
             cut = self._cut(shard, 1)
@@ -853,9 +853,10 @@ class _Shard:
         newest = self.resident == len(self.segments) - 1
         return newest, self.segments[self.resident].extent.first, self.info.id
 
-    def append(self, records: list[Record], now: int, settings: StreamSettings) -> None:
-        """Take records that arrived now into the newest segments."""
+    def append(self, records: list[Record], now: int, settings: StreamSettings) -> int:
+        """Take records that arrived now into the newest segments; return the bytes of them."""
         start, count = 0, len(records)
+        total = sum([record.size for record in records])
         while start < count:
             segment = self.segments[-1] if self.segments else None
             if segment is None or segment.records is None or segment.is_full(settings, now):
@@ -866,18 +867,16 @@ class _Shard:
             assert segment.records is not None
             extent = segment.extent
             stop = min(count, start + settings.segment_records - extent.count)
-            size = extent.size
-            for place in range(start, stop):
-                size += records[place].size
-                if size >= settings.segment_bytes:
-                    stop = place + 1
-                    break
-            segment.records += records if stop - start == count else records[start:stop]
-            extent.count += stop - start
-            extent.size = size
-            extent.last = records[stop - 1].sequence
+            if extent.size + total >= settings.segment_bytes:
+                stop = _filling(records, start, stop, settings.segment_bytes - extent.size)
+            taken = records[start:stop]
+            segment.records += taken
+            extent.count += len(taken)
+            extent.size += sum([record.size for record in taken])
+            extent.last = taken[-1].sequence
             extent.until = now
             start = stop
+        return total
 
     def restore(self, extent: Extent, settings: StreamSettings) -> None:
         """Take over what the store has after all that was taken over before."""
@@ -916,6 +915,15 @@ class _Shard:
                     return found, True
                 max_bytes -= sum([record.size for record in records[start:stop]])
         return found, False
+
+
+def _filling(records: list[Record], start: int, stop: int, room: int) -> int:
+    """Return the end of those from `start` to `stop` that fill so many bytes."""
+    for place in range(start, stop):
+        room -= records[place].size
+        if room <= 0:
+            return place + 1
+    return stop
 
 
 def _fitting(records: list[Record], start: int, stop: int, max_bytes: int, at_least: int) -> int:

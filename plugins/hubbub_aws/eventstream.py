@@ -12,7 +12,7 @@ from typing import Any
 
 from hubbub_aws.errors import AwsError, ErrorTable
 from hubbub_aws.models import Operation
-from hubbub_aws.protocols import Codec, Params, Serialize
+from hubbub_aws.protocols import Codec, Params, Result, Serialize
 from hubbub_aws.shapes import Shape
 
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
@@ -78,7 +78,7 @@ class EventWriter:
             payload,
         )
 
-    def initial(self, result: Params, request_id: str) -> bytes:
+    def initial(self, result: Result, request_id: str) -> bytes:
         """The first message: the result without its stream."""
         return self._message("event", "initial-response", self._initial(result, request_id))
 
@@ -91,9 +91,9 @@ class EventWriter:
         wire = self._errors.resolve(error)
         return self._message("exception", wire.code, self._codec.error_body(wire, ""))
 
-    async def write(self, result: Params, request_id: str) -> AsyncIterator[bytes]:
+    async def write(self, result: Result, request_id: str) -> AsyncIterator[bytes]:
         """Give the messages of an answer, one by one, as the events come."""
-        events: Any = result[self.member]
+        events: Any = result.get(self.member)
         yield self.initial(result, request_id)
         try:
             async for name, value in events:

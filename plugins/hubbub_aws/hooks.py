@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from hubbub import Request, Response, hookspec
 from hubbub_aws.context import Context
-from hubbub_aws.protocols import Params
+from hubbub_aws.protocols import Params, Result
 from hubbub_aws.services import Service
 
 if TYPE_CHECKING:
     from hubbub import Hub
 
-OperationFunction = Callable[[Context, Params], Awaitable[Params]]
+OperationFunction = Callable[[Context, Params], Awaitable[Result]]
 """Carries out one action: from its parameters to its result, whatever the protocol.
 
 Raises `AwsError`; errors of the bus that it lets through become the AWS error that is nearest.

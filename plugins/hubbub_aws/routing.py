@@ -18,6 +18,7 @@ from hubbub_aws.protocols import (
     Form,
     JsonCodec,
     Params,
+    Result,
     RpcCborCodec,
     accepts_json,
     parse_form,
@@ -84,7 +85,7 @@ class Call:
             raise self._refusal or unknown_operation()
         return self._binding.parse(self._payload)
 
-    def answer(self, result: Params, request_id: str) -> Response:
+    def answer(self, result: Result, request_id: str) -> Response:
         """The response with an operation's result."""
         if self.service is None or self._binding is None:
             raise RuntimeError("a call without an operation has no result")

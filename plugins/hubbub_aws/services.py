@@ -14,10 +14,10 @@ from hubbub_aws.protocols import (
     Cbor11Codec,
     Codec,
     JsonCodec,
-    Params,
     Parse,
     QueryCodec,
     QueryJsonCodec,
+    Result,
     RpcCborCodec,
     Serialize,
 )
@@ -157,7 +157,7 @@ class Service:
         )
 
     def answer(
-        self, protocol: ProtocolName, binding: Binding, result: Params, request_id: str
+        self, protocol: ProtocolName, binding: Binding, result: Result, request_id: str
     ) -> Response:
         """The response to a request that succeeded."""
         if binding.events is not None:

@@ -22,7 +22,7 @@ from hubbub_kinesis.locating import Located, Locator
 from hubbub_kinesis.object_keys import Object, make_key
 from hubbub_kinesis.readers import ReaderBook, Readers, ReaderState
 from hubbub_kinesis.reading import count_lost
-from hubbub_kinesis.sequences import record_number, stream_base
+from hubbub_kinesis.sequences import record_numbers
 from hubbub_kinesis.settings import KinesisSettings
 from hubbub_kinesis.state import Book
 
@@ -104,14 +104,13 @@ class Deliverers(Readers[ChannelState]):
         count_lost(session, records)
         good: list[bytes] = []
         bad: list[bytes] = []
-        base = stream_base(stream.info.number)
         for record in records:
             message = record.message
             problem = _problem(channel.format, message.body)
             if problem is None:
                 good.append(message.body)
             else:
-                bad.append(_error(record, message.body, base, problem))
+                bad.append(_error(stream, record, problem))
         suffix = f"{records[0].shard:04d}-{records[0].sequence:016d}"
         about = Object(
             channel.name, channel.id, channel.stream, records[0].arrived,
@@ -152,7 +151,7 @@ def _problem(format_: RecordFormat, body: bytes) -> str | None:
     return None
 
 
-def _error(record: Record, body: bytes, base: int, problem: str) -> bytes:
+def _error(stream: Located, record: Record, problem: str) -> bytes:
     """Return a record that could not be delivered, as Firehose writes such."""
     return msgspec.json.encode(
         {
@@ -160,9 +159,9 @@ def _error(record: Record, body: bytes, base: int, problem: str) -> bytes:
             "arrivalTimestamp": record.arrived,
             "errorCode": "InvalidRecordFormat",
             "errorMessage": problem,
-            "rawData": base64.b64encode(body).decode("ascii"),
+            "rawData": base64.b64encode(record.message.body).decode("ascii"),
             "partitionKey": record.partition_key,
-            "sequenceNumber": record_number(base, record.sequence, record.shard),
+            "sequenceNumber": record_numbers(stream.info.number, [record])[0],
         }
     )
 

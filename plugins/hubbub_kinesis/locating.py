@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hubbub import Session, ShardInfo, StreamInfo, stream_address
+from hubbub import Session, ShardInfo, StreamInfo, spell_stream
 from hubbub_aws import AwsError, Context
 from hubbub_aws.arns import Arn, make_arn
 from hubbub_aws.protocols import Params
@@ -174,7 +174,7 @@ def _check_permission(context: Context, stream: Located) -> None:
     if operation.startswith(_FREE):
         return
     action = _PERMISSIONS.get(operation, "configure")
-    if not stream.session.allowed(action, str(stream_address(stream.name))):
+    if not stream.session.allowed(action, spell_stream(stream.name)):
         raise AwsError(
             "AccessDeniedException",
             f"User: {stream.session.principal.name} is not authorized to perform: "

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from hubbub import NoSuchShardError, Position, ReadResult, Record, Session
 from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.arns import Arn
-from hubbub_aws.protocols import Params
+from hubbub_aws.protocols import Params, Structure
 from hubbub_kinesis.describing import describe_children
 from hubbub_kinesis.errors import (
     dry_run,
@@ -18,7 +18,7 @@ from hubbub_kinesis.errors import (
 from hubbub_kinesis.iterators import LIFETIME, ShardIterator
 from hubbub_kinesis.locating import Located, Locator, find_readable_shard, read_shard
 from hubbub_kinesis.positions import Start
-from hubbub_kinesis.sequences import record_number, shard_name, stream_base
+from hubbub_kinesis.sequences import record_numbers, shard_name
 from hubbub_kinesis.throttling import Throttle
 
 MAX_RECORDS = 10_000
@@ -40,6 +40,25 @@ _LOST = {
     "dedup_id": "deduplication id",
 }
 """Fields that a record has no place for, and what their loss is called."""
+
+
+class ReadRecord(Structure):
+    """A record as answers have it: the model's `Record`."""
+
+    sequence_number: str
+    approximate_arrival_timestamp: float
+    data: bytes
+    partition_key: str
+    encryption_type: str | None = None
+
+
+class GetRecordsResult(Structure):
+    """The model's `GetRecordsOutput`."""
+
+    records: list[ReadRecord]
+    millis_behind_latest: int
+    next_shard_iterator: str | None = None
+    child_shards: list[Params] | None = None
 
 
 class Reading:
@@ -75,7 +94,7 @@ class Reading:
             number = read_shard(params["ShardId"], name, context.account)
             raise shard_does_not_exist(shard_name(number), name, context.account) from None
 
-    async def get_records(self, context: Context, params: Params) -> Params:
+    async def get_records(self, context: Context, params: Params) -> GetRecordsResult:
         """Read from an iterator on; say where to read on, and how far behind the reader is."""
         now = self._now()
         try:
@@ -97,14 +116,11 @@ class Reading:
         if throttle is not None:
             size = sum(record.size for record in found.records)
             throttle.has_read(stream.info.number, shard, size)
-        result: Params = {
-            "Records": results(stream, found),
-            "MillisBehindLatest": millis_behind(stream, found),
-        }
+        result = GetRecordsResult(results(stream, found), millis_behind(stream, found))
         if found.next is not None:
-            result["NextShardIterator"] = _iterator(stream, found.next, now)
+            result.next_shard_iterator = _iterator(stream, found.next, now)
         else:
-            result["ChildShards"] = describe_children(found.children)
+            result.child_shards = describe_children(found.children)
         return result
 
     def _find(self, context: Context, iterator: ShardIterator, arn: str | None) -> Located:
@@ -149,36 +165,29 @@ def millis_behind(stream: Located, found: ReadResult) -> int:
     return 1 if more else 0
 
 
-def results(stream: Located, found: ReadResult) -> list[Params]:
+def results(stream: Located, found: ReadResult) -> list[ReadRecord]:
     """Return records as answers have them. Fields of other protocols have no place there."""
-    base = stream_base(stream.info.number)
-    records: list[Params] = []
-    for record in found.records:
-        message = record.message
-        records.append(
-            {
-                "SequenceNumber": record_number(base, record.sequence, record.shard),
-                "ApproximateArrivalTimestamp": record.arrived / 1000,
-                "Data": message.body,
-                "PartitionKey": record.partition_key,
-            }
-        )
+    encryption = None if stream.state.encryption == "NONE" else stream.state.encryption
     count_lost(stream.session, found.records)
-    if stream.state.encryption != "NONE":
-        for each in records:
-            each["EncryptionType"] = stream.state.encryption
-    return records
+    return [
+        ReadRecord(
+            number, record.arrived / 1000, record.message.body, record.partition_key, encryption
+        )
+        for number, record in zip(
+            record_numbers(stream.info.number, found.records), found.records, strict=True
+        )
+    ]
 
 
 def count_lost(session: Session, records: Iterable[Record]) -> None:
     """Count the fields of other protocols' messages that a record has no place for."""
-    lost: Counter[str] = Counter()
-    for record in records:
-        message = record.message
-        if message.protocol != "kinesis":
-            lost.update(name for field, name in _LOST.items() if getattr(message, field))
-    for name, count in lost.items():
-        session.lossy(name, count)
+    messages = [record.message for record in records if record.message.protocol != "kinesis"]
+    if messages:
+        lost = Counter(
+            name for message in messages for field, name in _LOST.items() if getattr(message, field)
+        )
+        for name, count in lost.items():
+            session.lossy(name, count)
 
 
 def _iterator(stream: Located, position: Position, now: int) -> str:

@@ -6,9 +6,10 @@ it rises over all shards of a stream, and those of a stream that is created agai
 """
 
 import re
+from collections.abc import Iterable
 from enum import IntEnum
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 MAX_SHARD = 2**31 - 1
 
@@ -17,6 +18,7 @@ _END = 3 << 184
 _STREAM_SHIFT = 120
 _SEQUENCE_SHIFT = 56
 _SHARD_SHIFT = 24
+_SHARD_BITS = _SEQUENCE_SHIFT - _SHARD_SHIFT
 _SIXTY_FOUR = 2**64 - 1
 _DIGITS = re.compile(r"[0-9]{56}")
 _SHARD_NUMBER = re.compile(r"[0-9]{1,32}", re.ASCII)
@@ -69,9 +71,27 @@ def stream_base(stream: int) -> int:
     return _LEAD | stream << _STREAM_SHIFT
 
 
-def record_number(base: int, sequence: int, shard: int) -> str:
-    """Return a record's number, quickly: `base` is that of its stream."""
-    return str(base + (sequence << _SEQUENCE_SHIFT) + (shard << _SHARD_SHIFT) + _RECORD)
+class Placed(Protocol):
+    """A record, as far as its number depends on it."""
+
+    @property
+    def sequence(self) -> int:
+        """Its sequence number in its stream."""
+        ...
+
+    @property
+    def shard(self) -> int:
+        """Its shard's number."""
+        ...
+
+
+def record_numbers(stream: int, records: Iterable[Placed]) -> list[str]:
+    """Return the numbers of records of a stream."""
+    base = stream_base(stream) + _RECORD
+    return [
+        str(base + ((record.sequence << _SHARD_BITS | record.shard) << _SHARD_SHIFT))
+        for record in records
+    ]
 
 
 @lru_cache(4096)

@@ -9,7 +9,7 @@ from typing import Any
 
 from hubbub_aws import Context, OperationFunction
 from hubbub_aws.models import ServiceModel
-from hubbub_aws.protocols import Params
+from hubbub_aws.protocols import Params, Result
 from hubbub_aws.shapes import ShapeGraph
 from hubbub_aws.validation import Validate, compile_validator
 from hubbub_kinesis.state import PROVISIONED
@@ -68,7 +68,7 @@ class Validators:
         if name == "CreateStream":
             validate = self._creation()
 
-        async def guarded(context: Context, params: Params) -> Params:
+        async def guarded(context: Context, params: Params) -> Result:
             validate(params)
             return await carry_out(context, params)
 

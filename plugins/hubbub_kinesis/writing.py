@@ -3,12 +3,12 @@
 import secrets
 from collections.abc import Mapping, Sequence
 
-from hubbub import MAX_HASH_KEY, Message, hash_key, stream_address
+from hubbub import MAX_HASH_KEY, Message, hash_key, spell_stream
 from hubbub_aws import AwsError, Context, OperationFunction
-from hubbub_aws.protocols import Params
+from hubbub_aws.protocols import Params, Structure
 from hubbub_kinesis.errors import dry_run, invalid_argument, rate_exceeded, too_large
 from hubbub_kinesis.locating import NAME, Located, Locator
-from hubbub_kinesis.sequences import Place, record_number, shard_name, stream_base
+from hubbub_kinesis.sequences import Place, record_numbers, shard_name
 from hubbub_kinesis.sequences import Sequence as SequenceNumber
 from hubbub_kinesis.throttling import Throttle
 from hubbub_kinesis.validating import Validators
@@ -24,6 +24,32 @@ _MAX_KEY_DIGITS = 39
 _OLDEST_DIGITS = 37
 """Digits below 2^124, where the numbers that streams give begin."""
 _COMMON = {"Records", "StreamName"}
+_PLAIN = {"Data", "PartitionKey"}
+
+
+class RecordResult(Structure):
+    """What became of a record: the model's `PutRecordsResultEntry`."""
+
+    sequence_number: str | None = None
+    shard_id: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+class PutRecordsResult(Structure):
+    """The model's `PutRecordsOutput`."""
+
+    failed_record_count: int
+    records: list[RecordResult]
+    encryption_type: str | None = None
+
+
+class PutRecordResult(Structure):
+    """The model's `PutRecordOutput`."""
+
+    shard_id: str | None
+    sequence_number: str | None
+    encryption_type: str | None = None
 
 
 class Writing:
@@ -61,13 +87,14 @@ class Writing:
         except (AwsError, ValueError):
             return False
 
-    async def put_record(self, context: Context, params: Params) -> Params:
+    async def put_record(self, context: Context, params: Params) -> PutRecordResult:
         """Append one record."""
         stream = self._find(context, "PutRecord", params)
         after = params.get("SequenceNumberForOrdering")
         if after is not None:
             _check_ordering(stream, after)
-        size = _check_record(stream, params, "data")
+        size = _size(params)
+        _check_record(stream, params, size)
         if params.get("DryRun"):
             raise dry_run()
         messages = _messages(stream, [params])
@@ -75,17 +102,18 @@ class Writing:
             shard = _shard_of(stream, messages[0])
             if not self._throttle.write(stream.info.number, shard, size):
                 raise rate_exceeded(shard_name(shard), stream.name, stream.account)
-        result = (await self._append(stream, messages))[0]
-        return _encrypted(stream, result)
+        [result] = await self._append(stream, messages)
+        return PutRecordResult(result.shard_id, result.sequence_number, _encryption(stream))
 
-    async def put_records(self, context: Context, params: Params) -> Params:
+    async def put_records(self, context: Context, params: Params) -> PutRecordsResult:
         """Append a batch; records that a shard has no room for now fail one by one."""
         stream = self._find(context, "PutRecords", params)
         entries: list[Params] = params["Records"]
-        sizes = [
-            _check_record(stream, entry, "records.{}.member.data", index)
-            for index, entry in enumerate(entries, 1)
-        ]
+        sizes = [_size(entry) for entry in entries]
+        limit = stream.state.max_record_kib * 1024
+        for index, (entry, size) in enumerate(zip(entries, sizes, strict=True), 1):
+            if size > limit or len(entry) > len(_PLAIN):
+                _check_record(stream, entry, size, "records.{}.member.data", index)
         if sum(sizes) > MAX_BATCH_BYTES:
             raise invalid_argument("Records size exceeds 10 MB limit")
         if params.get("DryRun"):
@@ -93,14 +121,14 @@ class Writing:
         messages = _messages(stream, entries)
         if self._throttle is None:
             results = await self._append(stream, messages)
-            return _encrypted(stream, {"FailedRecordCount": 0, "Records": results})
+            return PutRecordsResult(0, results, _encryption(stream))
         return await self._put_throttled(stream, messages, sizes)
 
     async def _put_throttled(
         self, stream: Located, messages: Sequence[Message], sizes: Sequence[int]
-    ) -> Params:
+    ) -> PutRecordsResult:
         assert self._throttle is not None
-        results: list[Params] = [{} for _ in messages]
+        results = [RecordResult() for _ in messages]
         taken: list[int] = []
         for index, message in enumerate(messages):
             shard = _shard_of(stream, message)
@@ -108,26 +136,23 @@ class Writing:
                 taken.append(index)
                 continue
             error = rate_exceeded(shard_name(shard), stream.name, stream.account)
-            results[index] = {"ErrorCode": error.code, "ErrorMessage": error.message}
+            results[index] = RecordResult(error_code=error.code, error_message=error.message)
         written = await self._append(stream, [messages[index] for index in taken])
         for index, result in zip(taken, written, strict=True):
             results[index] = result
         failed = len(messages) - len(taken)
-        return _encrypted(stream, {"FailedRecordCount": failed, "Records": results})
+        return PutRecordsResult(failed, results, _encryption(stream))
 
-    async def _append(self, stream: Located, messages: Sequence[Message]) -> list[Params]:
+    async def _append(self, stream: Located, messages: Sequence[Message]) -> list[RecordResult]:
         if not messages:
             return []
         await stream.session.ready()
         appended = stream.session.append(stream.name, messages)
         await appended.commit.wait()
-        base = stream_base(stream.info.number)
+        numbers = record_numbers(stream.info.number, appended.records)
         return [
-            {
-                "SequenceNumber": record_number(base, record.sequence, record.shard),
-                "ShardId": shard_name(record.shard),
-            }
-            for record in appended.records
+            RecordResult(number, shard_name(record.shard))
+            for number, record in zip(numbers, appended.records, strict=True)
         ]
 
 
@@ -143,7 +168,7 @@ def _is_common(params: Params) -> bool:
     if name is None or not NAME.fullmatch(name):
         return False
     for entry in entries:
-        if len(entry) != 2 or "Data" not in entry:
+        if len(entry) != len(_PLAIN) or "Data" not in entry:
             return False
         if not 0 < len(entry.get("PartitionKey", "")) <= MAX_PARTITION_KEY:
             return False
@@ -151,7 +176,7 @@ def _is_common(params: Params) -> bool:
 
 
 def _messages(stream: Located, entries: Sequence[Params]) -> list[Message]:
-    address = str(stream_address(stream.name))
+    address = spell_stream(stream.name)
     if stream.state.distribution == "AUTO":
         entries = [{**entry, "ExplicitHashKey": str(secrets.randbits(128))} for entry in entries]
     return [
@@ -175,10 +200,15 @@ def _shard_of(stream: Located, message: Message) -> int:
     )
 
 
-def _check_record(stream: Located, entry: Params, path: str, index: int = 0) -> int:
-    """Check what depends on the stream; return the record's size. Raises `AwsError`."""
-    partition_key: str = entry.get("PartitionKey", "")
-    size = len(entry["Data"]) + len(partition_key.encode())
+def _size(entry: Params) -> int:
+    """Return what a record counts for: the bytes of its data and its partition key."""
+    return len(entry["Data"]) + len(entry.get("PartitionKey", "").encode())
+
+
+def _check_record(
+    stream: Located, entry: Params, size: int, path: str = "data", index: int = 0
+) -> None:
+    """Check what depends on the stream. Raises `AwsError`."""
     limit = stream.state.max_record_kib * 1024
     if size > limit:
         raise too_large(path.format(index), limit)
@@ -188,7 +218,6 @@ def _check_record(stream: Located, entry: Params, path: str, index: int = 0) -> 
             "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. "
             f"Specified value was {key}"
         )
-    return size
 
 
 def _check_ordering(stream: Located, given: str) -> None:
@@ -216,7 +245,5 @@ def _check_ordering(stream: Located, given: str) -> None:
         )
 
 
-def _encrypted(stream: Located, result: Params) -> Params:
-    if stream.state.encryption != "NONE":
-        result["EncryptionType"] = stream.state.encryption
-    return result
+def _encryption(stream: Located) -> str | None:
+    return None if stream.state.encryption == "NONE" else stream.state.encryption

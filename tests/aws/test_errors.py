@@ -8,7 +8,10 @@ import pytest
 
 from hubbub_aws.errors import AwsError
 from hubbub_aws.messages import Response
+from hubbub_aws.models import load_model
+from hubbub_aws.protocols import Structure
 from hubbub_aws.services import ProtocolName, Service
+from hubbub_sqs.query_shapes import query_shapes
 
 
 def headers_of(response: Response) -> dict[str, str]:
@@ -266,6 +269,41 @@ def test_none_means_absent_in_results(sqs: Service) -> None:
     result = {"Messages": [{"Body": "null", "MD5OfMessageAttributes": None}]}
     assert binding.serialize(result, "rid") == b'{"Messages":[{"Body":"null"}]}'
     assert binding.serialize({"Messages": None}, "rid") == b"{}"
+
+
+class SentMessage(Structure):
+    message_id: str
+    sequence_number: str | None = None
+
+
+@pytest.mark.parametrize(
+    "protocol", [ProtocolName.JSON_1_0, ProtocolName.QUERY, ProtocolName.CBOR_1_1]
+)
+@pytest.mark.parametrize("number", [None, "7"])
+def test_a_structure_is_answered_as_a_dict_of_its_members(
+    protocol: ProtocolName, number: str | None
+) -> None:
+    service = Service(load_model("sqs"), query=query_shapes(), cbor=True)
+    binding = service.binding(protocol, "SendMessage")
+    assert binding is not None
+    expected = {"MessageId": "null"} | ({} if number is None else {"SequenceNumber": number})
+    answer = binding.serialize(SentMessage("null", number), "rid")
+    assert answer == binding.serialize(expected, "rid")
+
+
+class ReadRecord(Structure):
+    approximate_arrival_timestamp: float
+    data: bytes
+
+
+def test_structures_with_times_are_the_same_in_cbor() -> None:
+    service = Service(load_model("kinesis"), cbor=True)
+    binding = service.binding(ProtocolName.CBOR_1_1, "GetRecords")
+    assert binding is not None
+    answer = binding.serialize({"Records": [ReadRecord(1.5, b"x")]}, "rid")
+    record = {"ApproximateArrivalTimestamp": 1.5, "Data": b"x"}
+    assert answer == binding.serialize({"Records": [record]}, "rid")
+    assert b"\xc1\x19\x05\xdc" in answer  # tag 1 and milliseconds
 
 
 def test_operation_without_output_has_no_body(sqs: Service) -> None:

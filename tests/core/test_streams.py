@@ -780,6 +780,7 @@ class StreamMachine(RuleBasedStateMachine):
             )
         assert all(each.arrived > horizon - RETENTION // 10 for each in self.records)
         for shard in trim.removed:
+            self.kept.records = [each for each in self.kept.records if each.shard != shard]
             closed = self.shards.pop(shard).closed
             assert closed is not None
             assert closed <= horizon

@@ -4,16 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubbub import Position
+from hubbub import Message, Position, Record
 from hubbub_kinesis.iterators import ShardIterator
 from hubbub_kinesis.scaling import KEYS, Merge, Split, boundaries, plan
 from hubbub_kinesis.sequences import (
     Place,
     Sequence,
     parse_shard,
-    record_number,
+    record_numbers,
     shard_name,
-    stream_base,
 )
 from hubbub_kinesis.throttling import READ_BYTES, WRITE_BYTES, WRITE_RECORDS, Throttle
 
@@ -36,7 +35,8 @@ def test_sequence_numbers_sort_as_what_they_stand_for(one: Sequence, other: Sequ
 @given(sixty_four, sixty_four, shards)
 def test_the_quick_way_writes_the_same(stream: int, sequence: int, shard: int) -> None:
     expected = str(Sequence(stream, sequence, shard, Place.RECORD))
-    assert record_number(stream_base(stream), sequence, shard) == expected
+    record = Record(shard, sequence, 0, "key", Message(address="$stream/log", body=b""), 3)
+    assert record_numbers(stream, [record]) == [expected]
 
 
 @pytest.mark.parametrize(

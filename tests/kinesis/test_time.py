@@ -67,7 +67,7 @@ async def test_records_are_pushed_the_moment_they_come(autojump_clock: MockClock
             events = subscription.push(stream, stream.info.oldest(0), hub.clock.now)
             async with aclosing(events):
                 async for _, event in events:
-                    bodies = [record["Data"] for record in event["Records"]]
+                    bodies = [record.data for record in event["Records"]]
                     found.append((trio.current_time() - began, bodies))
     assert [bodies for _, bodies in found] == [[], [b"0"], [b"1"], [b"2"]]
     assert [when for when, _ in found] == pytest.approx([0, 1.5, 3, 4.5])

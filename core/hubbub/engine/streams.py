@@ -63,6 +63,7 @@ class MemoryStream(Stream):
         self.deleted = False
         self._host = host
         self._state = state
+        self._armed = False
         host.count(state.resident_size)
 
     @property
@@ -81,16 +82,15 @@ class MemoryStream(Stream):
     def append(self, records: Sequence[NewRecord]) -> Appended:
         """Append records, in order."""
         self._check()
-        journal = self._host.journal
+        journal, before = self._host.journal, self._state.resident_size
         appended = self._state.append(
             records,
             now=self._host.clock.now(),
             keep=lambda placed: journal.append(self.number, placed),
         )
-        self._host.count(sum([record.size for record in appended]))
-        due = self._state.trim_due()
-        if due is not None:
-            self._host.arm(self, due)
+        self._host.count(self._state.resident_size - before)
+        if not self._armed or self._state.is_too_large:
+            self._arm_trim(0)
         return Appended(journal.commit(), appended)
 
     def shards(self) -> list[ShardInfo]:
@@ -146,12 +146,14 @@ class MemoryStream(Stream):
         self._check()
         now = self._host.clock.now()
         change = self._state.split(shard, new_starting_hash_key, now=now)
+        self._arm_trim(0)
         return change, self.keep()
 
     async def merge(self, shard: int, adjacent: int) -> tuple[Reshard, Commit]:
         """Close two adjacent shards and open one in their place."""
         self._check()
         change = self._state.merge(shard, adjacent, now=self._host.clock.now())
+        self._arm_trim(0)
         return change, self.keep()
 
     async def configure(self, settings: StreamSettings) -> Commit:
@@ -189,9 +191,14 @@ class MemoryStream(Stream):
         self._host.count(self._state.resident_size - before)
         if dropped.cuts or dropped.removed:
             self.keep()
+        self._arm_trim(now + 1000)
+
+    def _arm_trim(self, earliest: int) -> None:
+        """Have something dropped when it is due. Later records don't bring that forward."""
         due = self._state.trim_due()
+        self._armed = due is not None
         if due is not None:
-            self._host.arm(self, max(due, now + 1000))
+            self._host.arm(self, max(due, earliest))
 
     def _drop(self, cut: Cut) -> None:
         self._host.journal.trim(self.number, cut.shard, cut.sequence + 1)

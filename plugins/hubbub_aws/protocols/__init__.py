@@ -3,7 +3,7 @@
 Each codec compiles an operation to closures the first time it is used, and never again.
 """
 
-from hubbub_aws.protocols.base import Codec, Params, Parse, Serialize
+from hubbub_aws.protocols.base import Codec, Params, Parse, Result, Serialize, Structure
 from hubbub_aws.protocols.cbor import Cbor11Codec, RpcCborCodec
 from hubbub_aws.protocols.json import JsonCodec
 from hubbub_aws.protocols.query import Form, QueryCodec, parse_form
@@ -18,8 +18,10 @@ __all__ = [
     "Parse",
     "QueryCodec",
     "QueryJsonCodec",
+    "Result",
     "RpcCborCodec",
     "Serialize",
+    "Structure",
     "accepts_json",
     "parse_form",
 ]

@@ -2,7 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
+
+import msgspec
 
 from hubbub_aws.errors import WireError
 from hubbub_aws.models import Operation
@@ -12,10 +15,32 @@ Params = dict[str, Any]
 timestamps seconds since the epoch (`float` or `int`), with milliseconds at most in results. A
 member that is None is absent."""
 
+
+class Structure(msgspec.Struct, omit_defaults=True, rename="pascal", gc=False):
+    """A structure in a result, in place of a dict: quicker to make and to encode, for long results.
+
+    Fields have the names of members, with underscores (`shard_id` is ``ShardId``). A member that
+    has its default is absent: None where there is no other.
+    """
+
+    def get(self, member: str) -> Any:
+        """Return a member, None if it is absent."""
+        field = _fields(type(self)).get(member)
+        return None if field is None else getattr(self, field)
+
+
+@cache
+def _fields(type_: type[Structure]) -> Mapping[str, str]:
+    return dict(zip(type_.__struct_encode_fields__, type_.__struct_fields__, strict=True))
+
+
+Result = Params | Structure
+"""What an operation returns."""
+
 Parse = Callable[[Any], Params]
 """From a request's payload to parameters. Raises `AwsError` and nothing else."""
 
-Serialize = Callable[[Params, str], bytes]
+Serialize = Callable[[Result, str], bytes]
 """From a result and a request id to the body of the answer."""
 
 

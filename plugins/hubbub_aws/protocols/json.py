@@ -19,7 +19,9 @@ from hubbub_aws.protocols.base import (
     Codec,
     Params,
     Parse,
+    Result,
     Serialize,
+    Structure,
     error_document,
     query_error_header,
 )
@@ -118,8 +120,10 @@ class JsonCodec(Codec):
         if not _is_plain(shape, set()):
             return lambda result, _request_id: encode(convert(result))
 
-        def serialize(result: Params, _request_id: str) -> bytes:
+        def serialize(result: Result, _request_id: str) -> bytes:
             body = encode(result)
+            if isinstance(result, Structure):
+                return body
             # A None has to go. The word in a message's text only costs the longer way.
             return encode(convert(result)) if b"null" in body else body
 

@@ -13,7 +13,7 @@ import msgspec
 
 from hubbub_aws.errors import WireError
 from hubbub_aws.models import Operation
-from hubbub_aws.protocols.base import Params, Serialize
+from hubbub_aws.protocols.base import Result, Serialize
 from hubbub_aws.protocols.query import QueryCodec
 from hubbub_aws.shapes import CompiledStructures, Shape
 
@@ -52,7 +52,7 @@ class QueryJsonCodec(QueryCodec):
         convert = None if operation.output is None else self._compile(operation.output)
         wrapper = operation.result_wrapper or f"{name}Result"
 
-        def serialize(result: Params, request_id: str) -> bytes:
+        def serialize(result: Result, request_id: str) -> bytes:
             answer: dict[str, Any] = {"ResponseMetadata": {"RequestId": request_id}}
             if convert is not None:
                 answer[wrapper] = convert(result)
