@@ -484,6 +484,13 @@ class Session:
             self._bus.unsubscribe(self.realm, subscription.id)
         return await self._engine.delete_queue(queue)
 
+    def touch_queue(self, name: str) -> None:
+        """Let the idle time after which a queue `expires` begin anew, as if it were used."""
+        queue = self._engine.find_queue(self.realm, name)
+        if queue is None:
+            raise NotFoundError("queue", name)
+        queue.touch()
+
     async def purge_queue(self, name: str, *, leased: bool = False) -> int:
         """Drop what waits in a queue, and what is `leased`; return how many, once that is kept."""
         count, commit = await self._queue(name, "configure").purge(leased=leased)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
 
 from hubbub import (
     DeniedError,
@@ -318,6 +320,7 @@ class Channel(ChannelState):
         if isinstance(found, StreamInfo):
             self._declared(method, name, found.count(), 0)
         else:
+            self.connection.bus.touch_queue(name)
             counts = found.counts()
             self._declared(method, name, counts.visible, counts.consumers)
 
@@ -632,6 +635,10 @@ class Channel(ChannelState):
         settles, self._settles = self._settles, []
         connection = self.connection
         if publishes:
+            now = connection.broker.now()
+            for each in publishes:
+                if each.template.ttl is not None:  # which begins when the message is there
+                    each.message.expires_at = now + each.template.ttl
             await connection.publisher.publish(publishes, [each.message for each in publishes])
         for numbered, outcome in settles:
             await self._settle([item for _, item in numbered], outcome)
@@ -648,23 +655,43 @@ class Channel(ChannelState):
         self._say(m.TxRollbackOk())
 
 
+_Handler: TypeAlias = Callable[[Channel, Any], Awaitable[None]]
+
+
+def _naming(handler: _Handler, *names: str) -> _Handler:
+    """Take the line ends out of `names` first: RabbitMQ does where queues and exchanges are made.
+
+    It does not where they are used, so names with line ends are nobody's there.
+    """
+
+    async def handle(channel: Channel, method: m.Method) -> None:
+        changed = {}
+        for name in names:
+            value: str = getattr(method, name)
+            if "\n" in value or "\r" in value:
+                changed[name] = value.replace("\n", "").replace("\r", "")
+        await handler(channel, msgspec.structs.replace(method, **changed) if changed else method)
+
+    return handle
+
+
 def _reserved(kind: str, name: str) -> AmqpError:
     return AmqpError(Reply.ACCESS_REFUSED, f"{kind} name '{name}' contains reserved prefix 'amq.*'")
 
 
-_HANDLERS: Final[Mapping[type[m.Method], Callable[[Channel, Any], Awaitable[None]]]] = {
+_HANDLERS: Final[Mapping[type[m.Method], _Handler]] = {
     m.ChannelFlow: Channel._flow,
     m.ChannelFlowOk: Channel._nothing,
     m.AccessRequest: Channel._access,
-    m.ExchangeDeclare: Channel._exchange_declare,
-    m.ExchangeDelete: Channel._exchange_delete,
-    m.ExchangeBind: Channel._exchange_bind,
-    m.ExchangeUnbind: Channel._exchange_unbind,
-    m.QueueDeclare: Channel._queue_declare,
-    m.QueueBind: Channel._queue_bind,
-    m.QueueUnbind: Channel._queue_unbind,
+    m.ExchangeDeclare: _naming(Channel._exchange_declare, "exchange"),
+    m.ExchangeDelete: _naming(Channel._exchange_delete, "exchange"),
+    m.ExchangeBind: _naming(Channel._exchange_bind, "source", "destination"),
+    m.ExchangeUnbind: _naming(Channel._exchange_unbind, "source", "destination"),
+    m.QueueDeclare: _naming(Channel._queue_declare, "queue"),
+    m.QueueBind: _naming(Channel._queue_bind, "queue", "exchange"),
+    m.QueueUnbind: _naming(Channel._queue_unbind, "queue", "exchange"),
     m.QueuePurge: Channel._queue_purge,
-    m.QueueDelete: Channel._queue_delete,
+    m.QueueDelete: _naming(Channel._queue_delete, "queue"),
     m.BasicQos: Channel._qos,
     m.BasicConsume: Channel._consume,
     m.BasicCancel: Channel._cancel,

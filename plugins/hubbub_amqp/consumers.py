@@ -151,7 +151,8 @@ class QueueConsumer(Consumer):
         self._seen: bytes | None = None
         self._routing_size = 0
         windows: tuple[Window, ...] = (self._pace, self._window)
-        if not no_ack:
+        # Without acks nothing counts against the channel's limit, but it holds all its consumers.
+        if not no_ack or channel.window.limit is not None:
             windows += (channel.window,)
         self._consumption: Consumption = channel.connection.bus.consume(
             queue.name,

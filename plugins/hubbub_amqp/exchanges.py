@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from hubbub import (
     Batch,
+    Commit,
     Enqueued,
     FilterSpec,
     Message,
+    NotFoundError,
     Publication,
     Scope,
     Session,
@@ -302,8 +305,10 @@ class VirtualHost:
             return FilterSpec("amqp-headers", base64.b64encode(binding.arguments).decode())
         if routing == "topic" and sorted({*binding.key.split(".")} | {"#"}) == ["#", "*"]:
             # Only these could take an empty key for an empty word. To RabbitMQ it is no word.
-            words = binding.key.split(".").count("*")
-            return FilterSpec("amqp-words", exchange_prefix(binding.source)) if words == 1 else None
+            empty = address_of(binding.source, "")
+            levels = empty.count("/") + 1 - exchange_prefix(binding.source).count("/")
+            if 1 <= binding.key.split(".").count("*") <= levels:
+                return FilterSpec("amqp-words", empty)
         return None
 
     def _link(self, binding: Binding) -> None:
@@ -311,15 +316,12 @@ class VirtualHost:
 
         def deliver(batch: Batch) -> Enqueued | None:
             exchange = self.exchanges.get(binding.destination)
-            source = binding.source
-            if exchange is None or exchange.name in self._passing:
+            if exchange is None:
                 return None
-            added = {source, exchange.name} - self._passing
-            self._passing |= added
-            try:
+            with self._through({binding.source, exchange.name}) as new:
+                if exchange.name not in new:
+                    return None
                 return _enqueued(self.pass_on(batch.messages, exchange))
-            finally:
-                self._passing -= added
 
         self.bus.subscribe(
             self._pattern(binding),
@@ -399,11 +401,57 @@ class VirtualHost:
     def pass_on(self, messages: Sequence[Message], exchange: Exchange) -> Publication:
         """Publish messages that the bus has seen to another exchange, by their routing keys."""
         copies = [self.copy_for(each, exchange.name, self._key_of(each)) for each in messages]
-        publication = self.bus.forward(copies)
+        publication = self.publish_further(
+            self.bus,
+            self.bus.forward(copies),
+            (
+                (index, self.copy_for(each, exchange.name, key))
+                for index, each in enumerate(messages)
+                for key in copied_to(each)
+            ),
+        )
         alternate = self.exchanges.get(exchange.alternate or "")
-        if publication.unmatched and exchange.alternate and alternate is not None:
-            return self.pass_on([copies[index] for index in publication.unmatched], alternate)
-        return publication
+        places = publication.unmatched
+        if not places or not exchange.alternate or alternate is None:
+            return publication
+        with self._through({exchange.name, alternate.name}) as new:
+            if alternate.name not in new:
+                return publication
+            rest = self.pass_on([copies[index] for index in places], alternate)
+        return Publication(
+            later(publication.commit, rest.commit),
+            tuple(places[index] for index in rest.unmatched),
+            {**publication.refused, **{places[i]: error for i, error in rest.refused.items()}},
+        )
+
+    def publish_further(
+        self, session: Session, publication: Publication, copies: Iterable[tuple[int, Message]]
+    ) -> Publication:
+        """Publish copies with further routing keys; return what became of all.
+
+        Each comes with the index of its original in `publication`. A queue takes a message once.
+        """
+        commit = publication.commit
+        unmatched = set(publication.unmatched)
+        refused = dict(publication.refused)
+        for index, copy in copies:
+            result = session.forward([copy])
+            if not (result.unmatched or result.refused):
+                unmatched.discard(index)
+                if isinstance(refused.get(index), NotFoundError):
+                    del refused[index]
+            commit = later(commit, result.commit)
+        return Publication(commit, tuple(sorted(unmatched)), refused)
+
+    @contextmanager
+    def _through(self, names: set[str]) -> Iterator[set[str]]:
+        """Pass exchanges, which messages do once however they are bound; yield those not passed."""
+        new = names - self._passing
+        self._passing |= new
+        try:
+            yield new
+        finally:
+            self._passing -= new
 
     def _key_of(self, message: Message) -> str:
         return spell_message(message, self.broker.now(), self.bus.lossy).routing_key
@@ -460,6 +508,11 @@ def dead_letter_address(exchange: str, key: str | None) -> str:
     return address if key is None else f"{address}/={escape_level(key)}"
 
 
+def later(one: Commit, other: Commit) -> Commit:
+    """Return the commit that comes last; what needs none is done at once."""
+    return one if other.done else other
+
+
 def _enqueued(publication: Publication) -> Enqueued:
     refused = {index: str(error) for index, error in publication.refused.items()}
     return Enqueued(publication.commit, refused, {})
@@ -498,13 +551,19 @@ def check_arguments(
 ) -> None:
     """Check that the arguments of two declarations are equivalent. Raises `AmqpError`."""
     for name in names:
-        if have.get(name) == want.get(name):
+        if _same(have.get(name), want.get(name)):
             continue
         if name in have and name in want:
             received, current = plain(shown(want[name])), plain(shown(have[name]))
         else:
             received, current = _typed(want, name), _typed(have, name)
         raise inequivalent(name, resource, vhost, received, current)
+
+
+def _same(one: FieldValue, other: FieldValue) -> bool:
+    """Tell whether two values are one to RabbitMQ, to which 10.0 is not 10."""
+    kinds = (bool, float)
+    return one == other and all(isinstance(one, kind) is isinstance(other, kind) for kind in kinds)
 
 
 def shown(value: FieldValue) -> str:
@@ -544,9 +603,9 @@ def headers_filter(spec: Any) -> Callable[[Message], bool]:
 
 
 def words_filter(spec: Any) -> Callable[[Message], bool]:
-    """Make the predicate of a binding that wants at least one word behind an exchange's prefix."""
-    prefix = str(spec)
-    return lambda message: message.address != prefix
+    """Make the predicate of a binding that wants at least one word: not the address of none."""
+    empty = str(spec)
+    return lambda message: message.address != empty
 
 
 def _has(headers: Mapping[str, object], name: str, value: FieldValue) -> bool:

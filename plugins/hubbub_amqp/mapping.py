@@ -53,6 +53,8 @@ PROTOCOL: Final = "amqp-0-9-1"
 DEFAULT_EXCHANGE: Final = ""
 ROOT_EXCHANGE: Final = "amq.topic"
 """The exchange whose keys are addresses of the topic tree as they are."""
+_ROOT_ITSELF: Final = "amq.topic/"
+"""The address of an empty key there, since an address is never empty: as if it were no root."""
 
 REPLY_TO: Final = "amq.rabbitmq.reply-to"
 _REPLY_TOPIC: Final = "$amqp/reply/"
@@ -88,7 +90,7 @@ def address_of(exchange: str, key: str) -> str:
     if exchange == DEFAULT_EXCHANGE:
         return address_of_queue(key)
     if exchange == ROOT_EXCHANGE:
-        return from_dotted(key, rooted=True)
+        return from_dotted(key, rooted=True) or _ROOT_ITSELF
     return exchange_prefix(exchange) + from_dotted(key)
 
 
@@ -110,6 +112,8 @@ def pattern_of(exchange: str, kind: str, key: str) -> str:
     """Return the pattern of a binding to an exchange of a type."""
     rooted = exchange == ROOT_EXCHANGE
     prefix = exchange_prefix(exchange)
+    if rooted and not key and kind in {"topic", "direct"}:
+        return _ROOT_ITSELF
     if kind == "topic":
         return prefix + pattern_from_dotted(key, rooted=rooted)
     if kind == "direct":
@@ -122,6 +126,8 @@ def spell(address: str, scope: str | None, lossy: Lossy) -> tuple[str, str]:
     if address.startswith(("$queue/", "$stream/")):
         return DEFAULT_EXCHANGE, _short(parse_address(address).name, "routing key", lossy)
     exchange = ROOT_EXCHANGE
+    if scope == ROOT_EXCHANGE and address == _ROOT_ITSELF:
+        return ROOT_EXCHANGE, ""
     if scope is not None and scope != ROOT_EXCHANGE:
         prefix = exchange_prefix(scope)
         if address.startswith(prefix):

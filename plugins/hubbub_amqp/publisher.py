@@ -23,7 +23,7 @@ from .channel import Mode
 from .decode import Content
 from .encode import encode_content, encode_method_frame
 from .errors import AmqpError, Reply
-from .exchanges import DELAYED, DELAYED_QUEUE, Route
+from .exchanges import DELAYED, DELAYED_QUEUE, Route, later
 from .mapping import REPLY_TO, Template, with_reply_to
 from .methods import BasicAck, BasicNack, BasicPublish, BasicReturn
 
@@ -152,12 +152,20 @@ class Publisher:
             publication = bus.publish(messages)
         except UnavailableError as error:
             return bus.commit(), dict.fromkeys(range(len(messages)), error)
-        commit = publication.commit
         if special:
-            commit, publication = self._publish_copies(pending, messages, publication)
+            host = connection.host
+            publication = host.publish_further(
+                bus,
+                publication,
+                (
+                    (index, host.copy_for(messages[index], each.route.exchange.name, key))
+                    for index, each in enumerate(pending)
+                    for key in each.template.more
+                ),
+            )
         if not (publication.refused or publication.unmatched):
-            return commit, {}
-        return self._sort_out(pending, messages, publication, commit)
+            return publication.commit, {}
+        return self._sort_out(pending, messages, publication)
 
     async def _publish_with_delayed(
         self, pending: list[Pending], messages: list[Message]
@@ -185,36 +193,15 @@ class Publisher:
         self._refuse(pending, refused)
         return connection.bus.commit(), refused
 
-    def _publish_copies(
-        self, pending: list[Pending], messages: list[Message], publication: Publication
-    ) -> tuple[Commit, Publication]:
-        """Publish to the further routing keys of CC and BCC."""
-        connection = self._connection
-        commit = publication.commit
-        unmatched = set(publication.unmatched)
-        refused = dict(publication.refused)
-        for index, each in enumerate(pending):
-            for key in each.template.more:
-                exchange = each.route.exchange.name
-                result = connection.bus.forward(
-                    [connection.host.copy_for(messages[index], exchange, key)]
-                )
-                if not (result.unmatched or result.refused):
-                    unmatched.discard(index)
-                    if isinstance(refused.get(index), NotFoundError):
-                        del refused[index]
-                commit = _later(commit, result.commit)
-        return commit, Publication(commit, tuple(sorted(unmatched)), refused)
-
     def _sort_out(
         self,
         pending: list[Pending],
         messages: list[Message],
         publication: Publication,
-        commit: Commit,
     ) -> tuple[Commit, dict[int, HubbubError]]:
         """Deal with what nobody took: alternate exchanges, streams, returns, refusals."""
         connection = self._connection
+        commit = publication.commit
         host = connection.host
         refused: dict[int, HubbubError] = {}
         unmatched = list(publication.unmatched)
@@ -240,7 +227,7 @@ class Publisher:
             if result is None or result.unmatched or result.refused:
                 self._return(each, messages[index])
             else:
-                commit = _later(commit, result.commit)
+                commit = later(commit, result.commit)
         self._refuse(pending, refused)
         return commit, refused
 
@@ -358,8 +345,3 @@ class Publisher:
 
     def _tell(self, channel: Channel, method: BasicAck | BasicNack) -> None:
         self._connection.write(encode_method_frame(channel.number, method))
-
-
-def _later(one: Commit, other: Commit) -> Commit:
-    """Return the commit that comes last; what needs none is done at once."""
-    return one if other.done else other

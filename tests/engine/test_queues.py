@@ -555,6 +555,20 @@ async def test_an_expired_message_that_is_held_may_still_be_settled(harness: Har
     assert not harness.buried
 
 
+async def test_what_expired_while_it_was_held_does_not_come_back(harness: Harness) -> None:
+    queue = await harness.queue(dead_letter="$queue/dead")
+    got: list[Delivery] = []
+    for body in ("given back", "left behind", "in time"):
+        later = 2_000 if body == "in time" else 100
+        harness.send(queue, body, expires_at=harness.clock.now() + later)
+    queue.consume(got.extend, ConsumerTerms(owner="c", windows=(Window(3),)), lambda reason: None)
+    harness.pass_time(queue, 200)
+    await queue.settle([got[0].receipt], Outcome.RELEASE)
+    await queue.release("c")
+    assert harness.buried == [(b"given back", 1, "expired"), (b"left behind", 1, "expired")]
+    assert bodies(got[3:]) == ["in time"]
+
+
 async def test_retention_drops_for_good(harness: Harness) -> None:
     queue = await harness.queue(retention=60_000, dead_letter="$queue/dead")
     harness.send(queue, "old")
@@ -720,6 +734,16 @@ async def test_an_idle_queue_goes(harness: Harness) -> None:
     queue = await harness.queue(expires=60_000)
     harness.pass_time(queue, 59_999)
     await take(queue)
+    harness.pass_time(queue, 59_999)
+    assert harness.engine.find_queue("default", "q") is queue
+    harness.pass_time(queue, 1)
+    assert harness.engine.find_queue("default", "q") is None
+
+
+async def test_a_queue_that_is_touched_is_not_idle(harness: Harness) -> None:
+    queue = await harness.queue(expires=60_000)
+    harness.pass_time(queue, 59_999)
+    queue.touch()
     harness.pass_time(queue, 59_999)
     assert harness.engine.find_queue("default", "q") is queue
     harness.pass_time(queue, 1)

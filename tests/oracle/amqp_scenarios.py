@@ -750,6 +750,220 @@ def carbon_copies(t: Talk, connect: Connect, own: str) -> None:
 
 
 @scenario
+def copies_beyond_a_bound_exchange(t: Talk, connect: Connect, own: str) -> None:
+    t.ask(Exchange.Declare(exchange=own))
+    t.ask(Exchange.Declare(exchange=f"{own}.next"))
+    t.ask(Queue.Declare(queue=own))
+    t.ask(Exchange.Bind(destination=f"{own}.next", source=own, routing_key="a"))
+    t.ask(Queue.Bind(queue=own, exchange=f"{own}.next", routing_key="b"))
+    t.publish(own, "a", headers={"CC": ["b"]})
+    t.publish(own, "b", headers={"CC": ["a"]})
+    t.publish(own, "none", headers={"CC": ["b"]})
+    t.until(own, 2)
+    for _ in range(3):
+        t.ask(Basic.Get(queue=own, no_ack=True))
+
+
+@scenario
+def copies_by_an_alternate_exchange(t: Talk, connect: Connect, own: str) -> None:
+    t.ask(Exchange.Declare(exchange=f"{own}.rest"))
+    t.ask(Exchange.Declare(exchange=own, arguments={"alternate-exchange": f"{own}.rest"}))
+    t.ask(Queue.Declare(queue=own))
+    t.ask(Queue.Bind(queue=own, exchange=f"{own}.rest", routing_key="b"))
+    t.publish(own, "a", headers={"CC": ["b"]}, mandatory=True)
+    t.until(own, 1)
+    t.ask(Basic.Get(queue=own, no_ack=True))
+
+
+@scenario
+def alternate_exchanges_in_a_circle(t: Talk, connect: Connect, own: str) -> None:
+    names = [f"{own}.{letter}" for letter in "abc"]
+    for name, following in zip(names, names[1:] + names[:1], strict=True):
+        t.ask(Exchange.Declare(exchange=name, arguments={"alternate-exchange": following}))
+        t.ask(Queue.Declare(queue=name))
+        t.ask(Queue.Bind(queue=name, exchange=name, routing_key=name))
+    for key in (*names, own):
+        t.publish(names[0], key, mandatory=True)
+    t.hear(1)
+    for name in names:
+        t.ask(Basic.Get(queue=name, no_ack=True))
+        t.ask(Basic.Get(queue=name, no_ack=True))
+
+
+def _ask_with_line_ends(t: Talk, method: Any) -> None:
+    """Say a method with line ends for `,`, since pamqp refuses them, and wait for its answer."""
+    from pamqp import frame
+
+    t.write(frame.marshal(method, 1).replace(b",,", b"\r\n").replace(b",", b"\n"))
+    t.answer()
+
+
+@scenario
+def names_with_line_ends(t: Talk, connect: Connect, own: str) -> None:
+    split = f"{own[:3]},,{own[3:]},"
+    _ask_with_line_ends(t, Exchange.Declare(exchange=split))
+    t.ask(Exchange.Declare(exchange=own, passive=True))
+    _ask_with_line_ends(t, Queue.Declare(queue=split))
+    t.ask(Queue.Declare(queue=own, passive=True))
+    _ask_with_line_ends(t, Queue.Bind(queue=split, exchange=split, routing_key="k,"))
+    bound: dict[str, Any] = {"destination": split, "source": "amq.direct,", "routing_key": own}
+    _ask_with_line_ends(t, Exchange.Bind(**bound))
+    t.publish(own, "k\n")
+    t.publish(own, "k")
+    t.until(own, 1)
+    _ask_with_line_ends(t, Queue.Unbind(queue=split, exchange=split, routing_key="k,"))
+    _ask_with_line_ends(t, Exchange.Unbind(**bound))
+    _ask_with_line_ends(t, Queue.Delete(queue=split))
+    t.ask(Queue.Declare(queue=own, passive=True))
+
+
+@scenario
+def purging_a_name_with_a_line_end(t: Talk, connect: Connect, own: str) -> None:
+    t.ask(Queue.Declare(queue=own))
+    _ask_with_line_ends(t, Queue.Purge(queue=f"{own},"))
+
+
+@scenario
+def consuming_from_a_name_with_a_line_end(t: Talk, connect: Connect, own: str) -> None:
+    t.ask(Queue.Declare(queue=own))
+    _ask_with_line_ends(t, Basic.Consume(queue=f"{own},"))
+
+
+@scenario
+def exchange_deleted_with_a_line_end(t: Talk, connect: Connect, own: str) -> None:
+    t.ask(Exchange.Declare(exchange=own))
+    _ask_with_line_ends(t, Exchange.Delete(exchange=f"{own},"))
+    t.ask(Exchange.Declare(exchange=own, passive=True))
+
+
+@scenario
+def empty_keys_of_the_root(t: Talk, connect: Connect, own: str) -> None:
+    keys = ["", "#", "*", "*.*", "#.*", "*.#", "*.*.#", "#.#", own]
+    for index, key in enumerate(keys):
+        t.ask(Queue.Declare(queue=f"{own}-{index}", exclusive=True))
+        t.ask(Queue.Bind(queue=f"{own}-{index}", exchange="amq.topic", routing_key=key))
+    t.publish("amq.topic", "", own.encode())
+    t.publish("amq.topic", own, b"last")
+    t.until(f"{own}-{len(keys) - 1}", 1)
+    for index in range(len(keys)):
+        # Only what this test has sent counts: others publish here, too.
+        got = {own.encode(): 0}
+        while True:
+            t.say(Basic.Get(queue=f"{own}-{index}", no_ack=True))
+            found = t.read(5)
+            assert found is not None
+            if found[1].name == "Basic.GetEmpty":
+                break
+            if found[3] in got:
+                got[found[3]] += 1
+                t.answers.append((found[1].exchange, found[1].routing_key))
+        t.answers.append((index, list(got.values())))
+
+
+@scenario
+def dead_letter_with_an_empty_key_of_the_root(t: Talk, connect: Connect, own: str) -> None:
+    arguments: dict[str, Any] = {"x-dead-letter-exchange": own}
+    t.ask(Exchange.Declare(exchange=own))
+    t.ask(Queue.Declare(queue=own))
+    t.ask(Queue.Bind(queue=own, exchange=own, routing_key=""))
+    t.ask(Queue.Declare(queue=f"{own}.first", exclusive=True, arguments=arguments))
+    t.ask(Queue.Bind(queue=f"{own}.first", exchange="amq.topic", routing_key=""))
+    t.publish("amq.topic", "", own.encode(), expiration="1")
+    t.ask(Basic.Consume(queue=own, no_ack=True))
+    while True:
+        found = t.read(5)
+        assert found is not None, "nothing was dead-lettered"
+        if found[3] == own.encode():  # others publish with an empty key, too
+            (death,) = found[2].headers["x-death"]
+            t.answers.append((found[1].routing_key, death["exchange"], death["routing-keys"]))
+            return
+
+
+@scenario
+def arguments_of_another_type(t: Talk, connect: Connect, own: str) -> None:
+    t.ask(Queue.Declare(queue=own, arguments={"x-message-ttl": 10}))
+    t.ask(Queue.Declare(queue=own, arguments={"x-message-ttl": 10.0}))
+
+
+@scenario
+def flag_as_a_number(t: Talk, connect: Connect, own: str) -> None:
+    t.ask(Queue.Declare(queue=own, arguments={"x-single-active-consumer": True}))
+    t.ask(Queue.Declare(queue=own, arguments={"x-single-active-consumer": 1}))
+
+
+@scenario
+def requeued_when_it_has_expired(t: Talk, connect: Connect, own: str) -> None:
+    t.ask(Queue.Declare(queue=f"{own}.dead"))
+    arguments: dict[str, Any] = {
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": f"{own}.dead",
+    }
+    t.ask(Queue.Declare(queue=own, arguments=arguments))
+    t.ask(Basic.Consume(queue=own, consumer_tag="c"))
+    t.publish("", own, expiration="0")
+    t.hear(1)
+    t.say(Basic.Reject(delivery_tag=t.tag, requeue=True))
+    t.until(f"{own}.dead", 1)
+    t.rest()
+
+
+@scenario
+def expired_with_the_channel_that_held_it(t: Talk, connect: Connect, own: str) -> None:
+    t.ask(Queue.Declare(queue=own))
+    t.ask(Basic.Consume(queue=own, consumer_tag="c"))
+    t.publish("", own, expiration="0")
+    t.hear(1)
+    t.ask(Channel.Close(reply_code=200, reply_text="", class_id=0, method_id=0))
+    t.ask(Channel.Open(), 2)
+    t.ask(Basic.Get(queue=own), 2)
+
+
+@scenario
+def expiry_begins_with_the_commit(t: Talk, connect: Connect, own: str) -> None:
+    t.ask(Queue.Declare(queue=own))
+    t.ask(Tx.Select())
+    t.publish("", own, expiration="300")
+    t.ask(Queue.Declare(queue=own, passive=True))
+    time.sleep(0.4)
+    t.ask(Tx.Commit())
+    t.ask(Basic.Get(queue=own))
+
+
+def _keep_declaring(t: Talk, own: str, *, passive: bool) -> None:
+    """Declare a queue for longer than it is left alone for."""
+    t.ask(Queue.Declare(queue=own, arguments={"x-expires": 1000}))
+    for _ in range(4):
+        time.sleep(0.4)
+        t.ask(Queue.Declare(queue=own, arguments={"x-expires": 1000}, passive=passive))
+
+
+@scenario
+def declared_again_it_does_not_expire(t: Talk, connect: Connect, own: str) -> None:
+    _keep_declaring(t, own, passive=False)
+
+
+@scenario
+def asked_for_it_does_not_expire(t: Talk, connect: Connect, own: str) -> None:
+    _keep_declaring(t, own, passive=True)
+
+
+@scenario
+def limit_of_the_channel_holds_consumers_without_acks(t: Talk, connect: Connect, own: str) -> None:
+    for suffix in "ab":
+        t.ask(Queue.Declare(queue=f"{own}-{suffix}"))
+    t.ask(Basic.Qos(prefetch_count=1, global_=True))
+    t.ask(Basic.Consume(queue=f"{own}-a", consumer_tag="a"))
+    t.publish("", f"{own}-a")
+    t.hear(1)
+    t.ask(Basic.Consume(queue=f"{own}-b", consumer_tag="b", no_ack=True))
+    for _ in range(3):
+        t.publish("", f"{own}-b")
+    t.rest()
+    t.say(Basic.Ack(delivery_tag=1))
+    t.hear(3)
+
+
+@scenario
 def bad_blind_copy(t: Talk, connect: Connect, own: str) -> None:
     t.publish("", own, headers={"BCC": 5})
     t.answer()

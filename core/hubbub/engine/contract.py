@@ -383,6 +383,10 @@ class Queue(ABC):
         """Change the settings while running."""
 
     @abstractmethod
+    def touch(self) -> None:
+        """Note that somebody uses it: what it `expires` after begins anew."""
+
+    @abstractmethod
     async def purge(self, *, leased: bool = False) -> tuple[int, Commit]:
         """Drop what waits, delayed messages included, and what is `leased`. Returns how many.
 

@@ -671,11 +671,16 @@ class MemoryQueue(Queue):
                 window.give_back()
 
     def _return(self, entry: Entry, expired_at: int = 0) -> None:
-        """Put an entry back at its place, unless it came back once too often.
+        """Put an entry back at its place, unless it came back too late, or once too often.
 
         `expired_at`: when its lease ended by itself.
         """
         settings = self.settings
+        host = self._host
+        expires_at = entry.expires_at
+        if expires_at is not None and expires_at <= host.clock.now() and not host.holding:
+            self._give_up(entry, "expired")
+            return
         if (
             settings.gives_up_early
             and settings.max_receives is not None
@@ -788,6 +793,10 @@ class MemoryQueue(Queue):
         self._host.configured(self)
         self._host.arm(self, now)
         return self._host.journal.commit()
+
+    def touch(self) -> None:
+        """Note that somebody uses it: what it `expires` after begins anew."""
+        self.last_used = self._host.clock.now()
 
     async def purge(self, *, leased: bool = False) -> tuple[int, Commit]:
         """Drop what waits, delayed messages included, and what is `leased`."""
