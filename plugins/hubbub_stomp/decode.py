@@ -86,8 +86,8 @@ class Decoder:
         position = 0
         try:
             while position < end:
-                if data[position] in b"\n\r":
-                    position = _skip_line_ends(data, position)
+                if data[position] in b"\n\r\0":
+                    position = _skip_noise(data, position)
                     if position < end and data[position] == 13:  # its line feed is to come
                         self._waits = _complete
                         break
@@ -244,8 +244,11 @@ def _complete(_decoder: Decoder, _data: bytes) -> bool:
     return False
 
 
-def _skip_line_ends(data: bytes, position: int) -> int:
-    """Return where the next frame starts, or a last CR. Raises `StompError` for a CR alone."""
+def _skip_noise(data: bytes, position: int) -> int:
+    """Pass over line ends, and NULs as RabbitMQ does; return where the next frame starts.
+
+    Or where a last CR is. Raises `StompError` for a CR alone.
+    """
     end = len(data)
     while position < end:
         byte = data[position]

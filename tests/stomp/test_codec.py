@@ -221,6 +221,15 @@ def test_pieces_make_no_difference(data: bytes, version: Version, size: int) -> 
     assert outcome(Decoder(SMALL, version), single_bytes(data)) == whole
 
 
+def test_noise_between_frames_is_passed_over() -> None:
+    data = (
+        b"\0\n\0\r\n\0SEND\ndestination:/queue/a\n\nx\0\0\n\0\0SEND\ndestination:/queue/a\n\ny\0\0"
+    )
+    for pieces in ([data], single_bytes(data)):
+        frames, error = outcome(Decoder(version=V12), pieces)
+        assert ([each.body for each in frames], error) == ([b"x", b"y"], None)
+
+
 @given(st.data())
 def test_mutated_frames_raise_nothing(data: st.DataObject) -> None:
     vector = data.draw(st.sampled_from(GOOD))
