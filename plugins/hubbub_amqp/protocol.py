@@ -175,8 +175,11 @@ class ServerConnection:
                     return found
                 item = self._items[self._next]
                 self._next += 1
-                if not isinstance(item, Heartbeat):
-                    self._take(item, found)
+                if isinstance(item, Heartbeat):
+                    continue
+                self._take(item, found)
+                if not found and self.state is State.RUNNING:  # it changed nothing for others
+                    found = self._on_open_channels()
         except AmqpError as error:
             return [self._failed(error)]
         return found

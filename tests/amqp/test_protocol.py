@@ -202,6 +202,14 @@ def test_a_channel_that_we_close() -> None:
     assert [type(event) for event in events] == [ev.ChannelOpened]
 
 
+def test_what_comes_with_the_answer_to_our_close_is_done() -> None:
+    connection = running(1, 2)
+    connection.close_channel(1, AmqpError(Reply.NOT_FOUND, "no exchange"))
+    (event,) = take(connection, say(m.ChannelCloseOk(), 1) + say(m.TxSelect(), 2))
+    assert isinstance(event, MethodFrame)
+    assert (event.channel, event.method) == (2, m.TxSelect())
+
+
 def test_a_message_that_is_too_large_closes_the_channel() -> None:
     connection = ServerConnection(ServerSettings(server_properties={}, max_body=5))
     take(connection, LOGIN + say(m.ChannelOpen(), 1))
