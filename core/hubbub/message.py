@@ -1,7 +1,7 @@
 """The message: what every protocol publishes and receives."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
@@ -119,6 +119,10 @@ class Message(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
         if not self.headers:
             return len(self.body)
         return len(self.body) + sum(map(_header_size, self.headers.items()))
+
+
+MEMORY_COST: Final = 400
+"""About the bytes that a message takes in memory beside what `Message.size` counts."""
 
 
 def _header_size(item: tuple[str, HeaderValue]) -> int:

@@ -24,7 +24,7 @@ from operator import attrgetter
 import msgspec
 
 from hubbub.errors import HubbubError
-from hubbub.message import Message
+from hubbub.message import MEMORY_COST, Message
 
 MAX_HASH_KEY = 2**128 - 1
 
@@ -39,6 +39,9 @@ the `last_sequence` of a restored stream must be committed before anything is ap
 READ_RECORDS = 10_000
 READ_BYTES = 10 * 2**20
 """The limits of one read unless told otherwise (those of Kinesis GetRecords)."""
+
+RECORD_MEMORY_COST = MEMORY_COST + 100
+"""About the bytes that a record takes in memory beside its size."""
 
 
 class StreamError(HubbubError):
@@ -342,7 +345,7 @@ class Stream:
 
     @property
     def resident_size(self) -> int:
-        """The bytes of the records that are not paged out."""
+        """About the bytes of memory that records take which are not paged out."""
         return self._resident_size
 
     @property
@@ -440,7 +443,7 @@ class Stream:
         for shard, mine in placed.items():
             size = shard.append(mine, now, self.settings)
             self._size += size
-            self._resident_size += size
+            self._resident_size += size + RECORD_MEMORY_COST * len(mine)
         for shard in placed:
             shard.wake()
         return appended
@@ -576,7 +579,7 @@ class Stream:
         return min(known) + self.settings.retention if known else None
 
     def page_out(self, size: int, *, up_to: int) -> int:
-        """Forget the records of the oldest segments, at least `size` bytes of them if possible.
+        """Forget records of the oldest segments, which take `size` bytes of memory if possible.
 
         Only records with sequence numbers up to `up_to` are forgotten: those that the store has
         committed. The newest segment of each shard is spared while others are left. Returns the
@@ -596,7 +599,7 @@ class Stream:
             if segment.extent.last > up_to:
                 continue
             segment.records = None
-            freed += segment.extent.size
+            freed += _memory_of(segment.extent)
             shard.resident += 1
             candidate = shard.next_to_page()
             if candidate is not None:
@@ -719,7 +722,7 @@ class Stream:
         self._count -= count
         self._size -= size
         self._resident_size -= sum(
-            [segment.extent.size for segment in dropped if segment.records is not None]
+            [_memory_of(segment.extent) for segment in dropped if segment.records is not None]
         )
         last = dropped[-1].extent.last
         shard.info = msgspec.structs.replace(shard.info, trimmed_to=last)
@@ -782,6 +785,10 @@ class Stream:
         assert self._load is not None
         records = self._load(extent.shard, trimmed + 1, extent.last)
         return _extent_of(records) if records else None
+
+
+def _memory_of(extent: Extent) -> int:
+    return extent.size + extent.count * RECORD_MEMORY_COST
 
 
 def _extent_of(records: Sequence[Record]) -> Extent:

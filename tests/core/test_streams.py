@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hubbub.message import Message
 from hubbub.streams import (
     MAX_HASH_KEY,
+    RECORD_MEMORY_COST,
     SEQUENCE_GAP,
     DamagedStreamError,
     Extent,
@@ -362,7 +363,8 @@ class TestRetention:
         [cut] = stream.trim(now=1030).cuts
         assert (cut.shard, cut.sequence, cut.count, cut.size) == (0, 4, 4, 20)
         assert stream.shard(0).trimmed_to == 4
-        assert (len(stream), stream.size, stream.resident_size) == (1, 5, 5)
+        assert (len(stream), stream.size) == (1, 5)
+        assert stream.resident_size == 5 + RECORD_MEMORY_COST
         assert stream.trim_due() == 1040
         assert stream.trim(now=1040).cuts[0].count == 1
         assert stream.trim_due() is None
@@ -488,12 +490,16 @@ class TestRetention:
         assert (cut.sequence, cut.count, cut.size) == (8, 8, 80)
 
 
+TAKEN = 10 + RECORD_MEMORY_COST
+"""What a record of ten bytes takes in memory."""
+
+
 class TestPaging:
     def test_paged_records_are_loaded_a_segment_at_a_time(self) -> None:
         stream, kept = one_kept_shard(segment_records=2)
         records = fill(stream, 6, size=10, kept=kept)
-        assert stream.page_out(1, up_to=6) == 20
-        assert stream.resident_size == 40
+        assert stream.page_out(1, up_to=6) == 2 * TAKEN
+        assert stream.resident_size == 4 * TAKEN
         assert stream.read(stream.oldest(0), now=0, limit=3).records == records[:3]
         assert kept.loads == 1
         assert stream.read(stream.after_sequence(0, 1), now=0, limit=1).records == [records[1]]
@@ -505,7 +511,7 @@ class TestPaging:
     def test_limits_hold_over_paged_segments(self) -> None:
         stream, kept = one_kept_shard(segment_records=3)
         records = fill(stream, 9, size=10, kept=kept)
-        stream.page_out(60, up_to=9)
+        stream.page_out(6 * TAKEN, up_to=9)
         for max_bytes, expected in [(0, 1), (29, 2), (30, 3), (45, 4), (70, 7), (90, 9)]:
             result = stream.read(stream.oldest(0), now=0, max_bytes=max_bytes)
             assert result.records == records[:expected]
@@ -522,12 +528,12 @@ class TestPaging:
     def test_only_what_is_committed(self) -> None:
         stream, kept = one_kept_shard(segment_records=2)
         fill(stream, 5, size=10, kept=kept)
-        assert stream.page_out(100, up_to=3) == 20
-        assert stream.page_out(100, up_to=5) == 30
-        assert stream.page_out(100, up_to=5) == 0
+        assert stream.page_out(10 * TAKEN, up_to=3) == 2 * TAKEN
+        assert stream.page_out(10 * TAKEN, up_to=5) == 3 * TAKEN
+        assert stream.page_out(10 * TAKEN, up_to=5) == 0
         assert stream.resident_size == 0
         fill(stream, 1, size=10, kept=kept)
-        assert stream.resident_size == 10
+        assert stream.resident_size == TAKEN
         assert messages(stream.read(stream.at_sequence(0, 6), now=0)) == ["m0"]
 
     def test_the_newest_of_each_shard_go_last(self) -> None:
@@ -535,11 +541,11 @@ class TestPaging:
         stream = Stream(StreamSettings(segment_records=2), shards=2, now=0, load=kept.load)
         stream.append([new(size=10, key=0)], now=0, keep=kept.keep)
         stream.append([new(size=10, key=HALF)] * 4, now=0, keep=kept.keep)
-        assert stream.page_out(20, up_to=5) == 20
+        assert stream.page_out(2 * TAKEN, up_to=5) == 2 * TAKEN
         assert stream.read(stream.oldest(0), now=0).records
         assert stream.read(stream.at_sequence(1, 4), now=0).records
         assert kept.loads == 0
-        assert stream.page_out(10, up_to=5) == 10
+        assert stream.page_out(TAKEN, up_to=5) == TAKEN
         assert stream.read(stream.oldest(0), now=0).records
         assert kept.loads == 1
 
@@ -547,10 +553,10 @@ class TestPaging:
         stream, kept = one_kept_shard(segment_records=2, retention=1000)
         fill(stream, 4, size=10, kept=kept)
         fill(stream, 2, now=500, size=10, kept=kept)
-        stream.page_out(20, up_to=6)
+        stream.page_out(2 * TAKEN, up_to=6)
         stream.trim(now=1000)
-        assert (stream.size, stream.resident_size) == (20, 20)
-        assert stream.page_out(100, up_to=6) == 20
+        assert (stream.size, stream.resident_size) == (20, 2 * TAKEN)
+        assert stream.page_out(10 * TAKEN, up_to=6) == 2 * TAKEN
 
     def test_what_the_store_refuses_is_not_appended(self) -> None:
         def refuse(placed: object) -> None:
@@ -891,7 +897,8 @@ class StreamMachine(RuleBasedStateMachine):
         assert self.stream.shards() == list(self.shards.values())
         assert len(self.stream) == len(self.records)
         assert self.stream.size == sum(each.size for each in self.records)
-        assert 0 <= self.stream.resident_size <= self.stream.size
+        whole = self.stream.size + len(self.records) * RECORD_MEMORY_COST
+        assert 0 <= self.stream.resident_size <= whole
 
 
 TestStreamMachine = StreamMachine.TestCase

@@ -21,8 +21,8 @@ from hubbub.engine.embedded import EmbeddedEngine
 from hubbub.engine.journal import MemoryJournal
 from hubbub.engine.sqlite import SqliteJournal
 from hubbub.errors import UnavailableError
-from hubbub.message import Message
-from hubbub.streams import NewRecord, Position, StreamSettings
+from hubbub.message import MEMORY_COST, Message
+from hubbub.streams import RECORD_MEMORY_COST, NewRecord, Position, StreamSettings
 from hubbub.testing import ManualClock
 
 REALM = "default"
@@ -229,7 +229,7 @@ async def test_nothing_is_paged_out_where_nothing_is_stored() -> None:
             send(engine, queue, bytes(1000))
             stream.append([NewRecord("key", body, 1000)])
         await trio.testing.wait_all_tasks_blocked(0.01)
-        assert engine.memory == 150_000
+        assert engine.memory == 75 * (1000 + MEMORY_COST) + 75 * (1000 + RECORD_MEMORY_COST)
         result = await stream.read(stream.oldest(0), limit=100, max_bytes=1_000_000)
         assert len(result.records) == 75
         assert len(await take(queue, 100)) == 75

@@ -448,7 +448,7 @@ async def test_loading_leaves_out_what_memory_does_not_hold(tmp_path: Path) -> N
     async with (journal := SqliteJournal(tmp_path)).running():
         for number in range(1, 11):
             journal.insert(1, entry(number, b"x" * 1000))
-    async with (journal := SqliteJournal(tmp_path, memory_limit=3500)).running():
+    async with (journal := SqliteJournal(tmp_path, memory_limit=5000)).running():
         loaded = [each.message is not None for _, each in journal.entries()]
         assert loaded == [True] * 4 + [False] * 6
         assert len(journal.fetch(range(1, 11))) == 10

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from hubbub.engine.contract import ConsumerTerms, Delivery, Outcome, Receipt, Window
 from hubbub.engine.queues import MemoryQueue
+from hubbub.message import MEMORY_COST
 
 from .queue_harness import Harness
 
@@ -171,7 +172,8 @@ class QueueMachine(RuleBasedStateMachine):
         )  # fmt: skip
         assert set(self.queue.entries) == set(self.waiting) | set(self.hidden) | set(self.leased)
         assert counts.bytes == sum(entry.size for entry in self.queue.entries.values())
-        assert self.harness.engine.memory == counts.bytes
+        in_memory = counts.bytes + MEMORY_COST * len(self.queue.entries)
+        assert self.harness.engine.memory == in_memory
         waiting = [message.id for message in self.queue.peek(1000)]
         assert sorted(waiting) == sorted(self.waiting)
 

@@ -332,7 +332,7 @@ def test_bodies_beyond_the_memory_limit_stay_in_the_store(store: Store, path: Pa
     for number in range(1, 11):
         insert(batch, 1, entry(number, b"x" * 1000))
     store.write(batch)
-    with reading(path, memory_limit=4500) as reader:
+    with reading(path, memory_limit=6500) as reader:
         loaded = [each.message is not None for _, each in reader.entries()]
         assert loaded == [True] * 5 + [False] * 5
         assert len(reader.fetch(range(1, 11))) == 10

@@ -49,7 +49,8 @@ class HubSettings(Section):
     memory_limit: Size = Field(
         default=512_000_000,
         ge=1_000_000,
-        description="Memory for bodies of waiting messages; more are kept on the disk alone.",
+        description="Memory for messages that wait; what is beyond is kept on the disk alone, but "
+        "for about 270 bytes that a queue knows of each.",
     )
     max_retained: int = Field(
         default=100_000,

@@ -521,7 +521,7 @@ class EngineStats(msgspec.Struct, frozen=True):
     """What an engine holds at one moment, for metrics.
 
     * `messages`: in queues, whatever their state.
-    * `memory_bytes`: bodies in memory; `backlog_bytes`: what waits to be written.
+    * `memory_bytes`: of messages and records in memory; `backlog_bytes`: what waits to be written.
     """
 
     messages: int

@@ -51,8 +51,8 @@ class _QueueRecord(msgspec.Struct, array_like=True):
 class EmbeddedEngine(Engine):
     """Everything in this process, durable through `journal`.
 
-    `memory_limit`: bytes of message bodies in memory, over which those that wait longest for
-    their turn are paged out to the store; at twice as much, publishers wait.
+    `memory_limit`: bytes of messages in memory, over which those that wait longest for their turn
+    are paged out to the store; at twice as much, publishers wait.
     """
 
     def __init__(self, journal: Journal, clock: Clock, *, memory_limit: int) -> None:
@@ -350,7 +350,7 @@ class EmbeddedEngine(Engine):
             self._nap_until = 0
 
     def count(self, size: int) -> None:
-        """Note that bodies in memory grew (or, negative, shrank) by `size` bytes."""
+        """Note that messages and records in memory grew (or, negative, shrank) by `size` bytes."""
         self.memory += size
         if size > 0:
             if self.memory > self._limit:
@@ -359,7 +359,7 @@ class EmbeddedEngine(Engine):
             self._room.set()
 
     async def _page_out(self) -> None:
-        """Keep the bodies in memory below the limit, as far as the store has them."""
+        """Keep what is in memory below the limit, as far as the store has it."""
         while True:
             await self._full.wait()
             written = self._last_id

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 
-from hubbub.streams import Record
+from hubbub.streams import RECORD_MEMORY_COST, Record
 
 from .journal import Journal
 
@@ -13,7 +13,7 @@ _Key = tuple[int, int, int, int]
 class Pages:
     """Reads segments back, and remembers those that were used last.
 
-    So who reads a segment in small steps has it decoded once. `limit`: bytes of records that are
+    So who reads a segment in small steps has it decoded once. `limit`: bytes of memory for what is
     remembered, if it is more than one segment; `count` is told how many came or, negative, went.
     """
 
@@ -35,7 +35,7 @@ class Pages:
             self._segments.move_to_end(key)
             return known[0]
         records = self._journal.fetch_records(stream, shard, first, last)
-        size = sum([record.size for record in records])
+        size = sum([record.size for record in records]) + RECORD_MEMORY_COST * len(records)
         self._segments[key] = (records, size)
         self._grow(size)
         while self._size > self._limit and len(self._segments) > 1:

@@ -13,7 +13,7 @@ import trio
 
 from hubbub.clock import Clock
 from hubbub.errors import NotFoundError, RefusedError, UnavailableError
-from hubbub.message import Message
+from hubbub.message import MEMORY_COST, Message
 
 from .choices import Choice, Choices
 from .clockwork import Clockwork
@@ -86,7 +86,7 @@ class Host(Protocol):
         ...
 
     def count(self, size: int) -> None:
-        """Note that bodies in memory grew (or, negative, shrank) by `size` bytes."""
+        """Note that messages in memory grew (or, negative, shrank) by `size` bytes."""
         ...
 
 
@@ -192,7 +192,7 @@ class MemoryQueue(Queue):
         """Give a new entry its deadlines and its place."""
         settings = self.settings
         self._bytes += entry.size
-        self._host.count(entry.size)
+        self._host.count(entry.size + MEMORY_COST)
         expires_at = message.expires_at
         if settings.message_ttl is not None:
             ttl_end = now + settings.message_ttl
@@ -543,7 +543,7 @@ class MemoryQueue(Queue):
         bodies = self._host.journal.fetch([entry.id for entry in absent])
         for entry in absent:
             entry.message = bodies[entry.id]
-            self._host.count(entry.size)
+            self._host.count(entry.size + MEMORY_COST)
 
     # settling
 
@@ -717,7 +717,7 @@ class MemoryQueue(Queue):
         del self.entries[entry.id]
         self._bytes -= entry.size
         if entry.message is not None:
-            self._host.count(-entry.size)
+            self._host.count(-entry.size - MEMORY_COST)
         if entry.stored:
             self._host.journal.remove(self.number, entry)
 
@@ -845,8 +845,13 @@ class MemoryQueue(Queue):
         """The queue is deleted: drop all, end every consumer and waiter."""
         self.deleted = True
         consumers = self._line.dissolve()
-        in_memory = sum(each.size for each in self.entries.values() if each.message is not None)
-        self._host.count(-in_memory)
+        self._host.count(
+            -sum(
+                each.size + MEMORY_COST
+                for each in self.entries.values()
+                if each.message is not None
+            )
+        )
         for entry in self.entries.values():
             if entry.state is LEASED:
                 self._end_lease(entry)
@@ -858,7 +863,7 @@ class MemoryQueue(Queue):
             consumer.cancelled(reason)
 
     def page_out(self, written: int, goal: int) -> int:
-        """Forget bodies that are in the store (ids up to `written`), from the end of the line.
+        """Forget messages that are in the store (ids up to `written`), from the end of the line.
 
         Returns the bytes freed, at least `goal` if there is so much.
         """
@@ -870,7 +875,7 @@ class MemoryQueue(Queue):
                 if entry.message is None:
                     continue
                 entry.message = None
-                freed += entry.size
+                freed += entry.size + MEMORY_COST
         self._host.count(-freed)
         return freed
 
@@ -888,7 +893,7 @@ class MemoryQueue(Queue):
         self.entries[entry.id] = entry
         self._bytes += entry.size
         if entry.message is not None:
-            self._host.count(entry.size)
+            self._host.count(entry.size + MEMORY_COST)
         if entry.expires_at is not None:
             self._clockwork.expire(entry, entry.expires_at)
         if settings.retention is not None:

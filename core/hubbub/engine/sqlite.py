@@ -70,7 +70,7 @@ class SqliteJournal(Journal):
 
     * `folder`: created if missing, then readable by its owner only; the file always is.
     * `durability`: "full" or "os", see `Store`.
-    * `memory_limit`: bytes of messages that loading brings into memory.
+    * `memory_limit`: bytes of memory for the messages that loading brings into it.
     * `backlog_limit`: bytes that may wait to be written before `ready` makes publishers wait, for
       `ready_timeout` seconds at most.
     * `close_timeout`: seconds to write everything at the end; a hung disk does not hold the

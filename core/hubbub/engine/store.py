@@ -28,7 +28,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from hubbub.errors import UnavailableError
-from hubbub.message import Message
+from hubbub.message import MEMORY_COST, Message
 from hubbub.streams import Extent, Record
 
 from . import blocks, log
@@ -483,7 +483,7 @@ class Reader:
     The generators read page by page, because a statement left half read would keep the log from
     being checkpointed.
 
-    `memory_limit`: bytes of messages that `entries` decodes; it leaves out the bodies beyond.
+    `memory_limit`: bytes of memory for what `entries` decodes; it leaves out the messages beyond.
     """
 
     def __init__(self, path: Path, memory_limit: int) -> None:
@@ -548,7 +548,7 @@ class Reader:
         ):
             if number not in bodies:
                 bodies[number] = self._decode(record)
-                self._budget -= len(record)
+                self._budget -= len(record) + MEMORY_COST
                 if self._budget <= 0:
                     return
 

@@ -46,7 +46,7 @@ class Host(Protocol):
         ...
 
     def count(self, size: int) -> None:
-        """Note that bodies in memory grew (or, negative, shrank) by `size` bytes."""
+        """Note that records in memory grew (or, negative, shrank) by `size` bytes."""
         ...
 
 
@@ -210,7 +210,7 @@ class MemoryStream(Stream):
 
     @property
     def resident_size(self) -> int:
-        """Bytes of the records in memory."""
+        """About the bytes of memory that its records take."""
         return self._state.resident_size
 
     def page_out(self, written: int, goal: int) -> int:
