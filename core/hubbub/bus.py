@@ -656,23 +656,25 @@ def _publication(result: Enqueued) -> Publication:
     return Publication(result.commit, (), refused, result.duplicates)
 
 
-def new_record(message: Message, key: str | None = None) -> NewRecord:
-    """Make the record of a message: by `key`, else its group, else an id of its own.
+def new_records(messages: Sequence[Message], key: str | None = None) -> list[NewRecord]:
+    """Make the records of messages: by `key`, else their group, else an id of their own.
 
-    Its size is that of the body and the partition key, as Kinesis counts.
+    Their size is that of the body and the partition key, as Kinesis counts.
     """
-    partition_key = key or message.group or str(message.id)
-    return NewRecord(
-        partition_key,
-        message,
-        len(message.body) + len(partition_key.encode()),
-        None if message.shard_key is None else int(message.shard_key),
-    )
+    return [
+        NewRecord(
+            partition_key := key or message.group or str(message.id),
+            message,
+            len(message.body) + len(partition_key.encode()),
+            None if message.shard_key is None else int(message.shard_key),
+        )
+        for message in messages
+    ]
 
 
 def _append(stream: Stream, run: Sequence[Message], key: str | None) -> Publication:
     try:
-        return Publication(stream.append([new_record(each, key) for each in run]).commit)
+        return Publication(stream.append(new_records(run, key)).commit)
     except StreamError as error:
         return Publication(DONE, refused=dict.fromkeys(range(len(run)), error))
     except RefusedError:  # one cannot be stored, which is no reason to refuse the others
@@ -684,7 +686,7 @@ def _append_singly(stream: Stream, run: Sequence[Message], key: str | None) -> P
     refused: dict[int, HubbubError] = {}
     for index, message in enumerate(run):
         try:
-            commit = stream.append([new_record(message, key)]).commit
+            commit = stream.append(new_records([message], key)).commit
         except (StreamError, RefusedError) as error:
             refused[index] = error
     return Publication(commit, refused=refused)

@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from .address import AddressError, queue_address, spell_queue, spell_stream, stream_address
 from .auth import EVERYTHING, Principal
-from .bus import Accepts, Batch, Bus, FilterSpec, Publication, Scope, Subscription, new_record
+from .bus import Accepts, Batch, Bus, FilterSpec, Publication, Scope, Subscription, new_records
 from .engine.contract import (
     DONE,
     Appended,
@@ -688,13 +688,13 @@ class Session:
             NotFoundError, DeniedError, InvalidHashKeyError, UnavailableError.
         """
         stream = self._stream(name, "publish")
-        now, next_id = self._bus.clock.now(), self._engine.next_id
-        for message in records:
-            message.id = next_id()
+        now, protocol, client = self._bus.clock.now(), self.protocol, self.client
+        for message, id_ in zip(records, self._engine.next_ids(len(records)), strict=True):
+            message.id = id_
             message.published = now
-            message.protocol = self.protocol
-            message.client = self.client
-        appended = stream.append([new_record(message) for message in records])
+            message.protocol = protocol
+            message.client = client
+        appended = stream.append(new_records(records))
         self._meter.published += len(records)
         if self._observers.published:
             self._observers.published(self, records)

@@ -424,7 +424,13 @@ class Stream:
         now = max(now, self._latest)
         first = self._last_sequence + 1
         route = self._route
-        shards = [route(new.partition_key, new.explicit_hash_key) for new in batch]
+        only = self._open_shards[0] if len(self._open_shards) == 1 else None
+        shards = [
+            only
+            if only is not None and new.explicit_hash_key is None
+            else route(new.partition_key, new.explicit_hash_key)
+            for new in batch
+        ]
         appended = [
             Record(shard.info.id, sequence, now, new.partition_key, new.message, new.size)
             for sequence, (new, shard) in enumerate(zip(batch, shards, strict=True), first)
@@ -627,8 +633,6 @@ class Stream:
 
     def _route(self, partition_key: str, explicit_hash_key: int | None) -> "_Shard":
         if explicit_hash_key is None:
-            if len(self._open_shards) == 1:
-                return self._open_shards[0]
             key = hash_key(partition_key)
         elif 0 <= explicit_hash_key <= MAX_HASH_KEY:
             key = explicit_hash_key

@@ -93,7 +93,7 @@ class Writing:
         after = params.get("SequenceNumberForOrdering")
         if after is not None:
             _check_ordering(stream, after)
-        size = _size(params)
+        size = len(params["Data"]) + len(params.get("PartitionKey", "").encode())
         _check_record(stream, params, size)
         if params.get("DryRun"):
             raise dry_run()
@@ -109,10 +109,11 @@ class Writing:
         """Append a batch; records that a shard has no room for now fail one by one."""
         stream = self._find(context, "PutRecords", params)
         entries: list[Params] = params["Records"]
-        sizes = [_size(entry) for entry in entries]
-        limit = stream.state.max_record_kib * 1024
-        for index, (entry, size) in enumerate(zip(entries, sizes, strict=True), 1):
-            if size > limit or len(entry) > len(_PLAIN):
+        sizes = [
+            len(entry["Data"]) + len(entry.get("PartitionKey", "").encode()) for entry in entries
+        ]
+        if max(sizes) > stream.state.max_record_kib * 1024 or max(map(len, entries)) > len(_PLAIN):
+            for index, (entry, size) in enumerate(zip(entries, sizes, strict=True), 1):
                 _check_record(stream, entry, size, "records.{}.member.data", index)
         if sum(sizes) > MAX_BATCH_BYTES:
             raise invalid_argument("Records size exceeds 10 MB limit")
@@ -200,15 +201,10 @@ def _shard_of(stream: Located, message: Message) -> int:
     )
 
 
-def _size(entry: Params) -> int:
-    """Return what a record counts for: the bytes of its data and its partition key."""
-    return len(entry["Data"]) + len(entry.get("PartitionKey", "").encode())
-
-
 def _check_record(
     stream: Located, entry: Params, size: int, path: str = "data", index: int = 0
 ) -> None:
-    """Check what depends on the stream. Raises `AwsError`."""
+    """Check what depends on the stream; data and partition key are the size. Raises `AwsError`."""
     limit = stream.state.max_record_kib * 1024
     if size > limit:
         raise too_large(path.format(index), limit)

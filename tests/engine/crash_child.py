@@ -10,10 +10,21 @@ import trio
 from hubbub.engine.entry import Entry
 from hubbub.engine.sqlite import SqliteJournal
 from hubbub.message import Message
+from hubbub.streams import Record
 
 
 def say(what: str, numbers: list[int]) -> None:
     os.write(1, "".join(f"{what} {number}\n" for number in numbers).encode())
+
+
+def records_of(entries: list[Entry]) -> dict[int, list[Record]]:
+    """The same messages as records of two shards, numbered like them."""
+    placed: dict[int, list[Record]] = {}
+    for each in entries:
+        assert each.message is not None
+        record = Record(each.id % 2, each.id, 1000, "key", each.message, each.size)
+        placed.setdefault(record.shard, []).append(record)
+    return placed
 
 
 async def main(folder: Path, seed: int) -> None:
@@ -30,6 +41,7 @@ async def main(folder: Path, seed: int) -> None:
                 message = Message(address="q", body=body, id=number)
                 fresh.append(Entry(id=number, message=message, size=len(body)))
                 journal.insert(number % 3, fresh[-1])
+            journal.append(1, records_of(fresh))
             rng.shuffle(alive)
             leaving = [alive.pop() for _ in range(min(len(alive), rng.randrange(40)))]
             say("leaving", [each.id for each in leaving])

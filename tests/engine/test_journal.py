@@ -25,7 +25,16 @@ from hubbub.errors import RefusedError, UnavailableError
 from hubbub.message import Message
 from hubbub.streams import Extent, Record
 
-from .store_harness import after_a_crash, entry, message, opened, places, reading, record
+from .store_harness import (
+    after_a_crash,
+    entry,
+    message,
+    opened,
+    places,
+    reading,
+    record,
+    sequences,
+)
 
 PATIENCE = 30.0
 """Seconds after which a test that waits for a thread has failed."""
@@ -833,6 +842,9 @@ def test_kill_at_any_moment_loses_nothing_confirmed(tmp_path: Path) -> None:
             assert all(queue == each.id % 3 for queue, each in entries)
             assert all(each.message and len(each.message.body) == each.size for _, each in entries)
             assert max(found) <= reader.marks()[0]
+            recorded = sequences(reader, 1)
+        assert said["kept"] <= set(recorded)
+        assert len(recorded) == len(set(recorded))
         assert said["kept"] - said["leaving"] <= found
         assert not said["left"] & found
         assert present <= found

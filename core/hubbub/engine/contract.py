@@ -564,6 +564,10 @@ class Engine(ABC):
         """A message id: unique in this store for ever, rising."""
 
     @abstractmethod
+    def next_ids(self, count: int) -> Sequence[int]:
+        """Message ids, as `next_id` would give them one by one."""
+
+    @abstractmethod
     def commit(self) -> Commit:
         """The commit of everything handed over so far."""
 

@@ -145,6 +145,12 @@ class EmbeddedEngine(Engine):
         self._last_id += 1
         return self._last_id
 
+    def next_ids(self, count: int) -> range:
+        """Return message ids, as `next_id` would one by one."""
+        first = self._last_id + 1
+        self._last_id += count
+        return range(first, first + count)
+
     def next_token(self) -> int:
         """Return a fencing token, higher than any before."""
         self._last_token += 1

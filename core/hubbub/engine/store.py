@@ -20,7 +20,7 @@ import os
 import sqlite3
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -96,6 +96,7 @@ SMALL_BLOCK_BYTES = 8 << 10
 LARGE_BYTES = 16 * 1024
 """A longer body gets a statement of its own, so that one statement's values stay small."""
 BULK_ROWS = 256
+MAX_ENDS = 10_000
 TIDY_ROWS = 10_000
 TIDY_PAGES = 512
 SPARE_PAGES = 2048
@@ -147,6 +148,9 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._encode = msgspec.msgpack.Encoder().encode
         self._counts: Counter[int] | None = None
+        self._ends: dict[tuple[int, int], _End] = {}
+        """What shards end with, as far as it is known."""
+        self._has_log = True
         self._messages = _Bulk("INSERT OR IGNORE INTO message VALUES", 2)
         self._entries = _Bulk("INSERT OR REPLACE INTO entry VALUES", 3)
         self._touches = _Bulk(
@@ -244,6 +248,7 @@ class Store:
         """Bring into the tables what the last run left in the log."""
         rows = self._db.execute("SELECT changes FROM log ORDER BY number").fetchall()
         if not rows:
+            self._has_log = False
             return
         try:
             batch = log.replay(changes for (changes,) in rows)
@@ -271,6 +276,7 @@ class Store:
             sqlite3.Error: nothing was written.
         """
         changes = log.encode(batch)
+        self._has_log = True
         self._db.execute("INSERT INTO log (changes) VALUES (?)", (changes,))
         return len(changes)
 
@@ -285,18 +291,19 @@ class Store:
         try:
             with _transaction(self._db):
                 self._write(batch)
-                self._db.execute("DELETE FROM log")
+                if self._has_log:
+                    self._db.execute("DELETE FROM log")
+            self._has_log = False
         except BaseException:
             self._counts = None
+            self._ends.clear()
             raise
 
     def _write(self, batch: Batch) -> None:
-        execute = self._db.execute
         if batch.dropped_queues:
             self._drop_queues(batch.dropped_queues)
         if batch.dropped_streams:
-            gone = [(stream,) for stream in batch.dropped_streams]
-            self._db.executemany("DELETE FROM block WHERE stream = ?", gone)
+            self._drop_streams(batch.dropped_streams)
         if batch.forgotten:
             self._forget(batch.forgotten)
         if batch.removes:
@@ -310,13 +317,10 @@ class Store:
             self._dedups.execute(self._db, flat)
         if batch.documents:
             self._keep_documents(batch.documents)
-        for (stream, shard), new in batch.appends.items():
-            self._append(stream, shard, new)
-        for (stream, shard), before in batch.trims.items():
-            execute(
-                "DELETE FROM block WHERE stream = ? AND shard = ? AND last < ?",
-                (stream, shard, before),
-            )
+        if batch.appends:
+            self._append(batch.appends)
+        if batch.trims:
+            self._trim(batch.trims)
         if batch.marks is not None:
             marks = [("message", batch.marks[0]), ("token", batch.marks[1])]
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", marks)
@@ -406,36 +410,62 @@ class Store:
                 kept += (*identity, value)
         self._documents.execute(self._db, kept)
 
-    def _append(self, stream: int, shard: int, new: Sequence[Block]) -> None:
-        """Append blocks to a shard, without those that it has: they may come twice.
+    def _append(self, appends: Mapping[tuple[int, int], Sequence[Block]]) -> None:
+        # Row by row: for a statement of many SQLite would keep what the pages were before.
+        self._db.executemany(
+            "INSERT INTO block VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (stream, shard, *msgspec.structs.astuple(block))
+                for (stream, shard), new in appends.items()
+                for block in self._joined(stream, shard, new)
+            ],
+        )
+
+    def _joined(self, stream: int, shard: int, new: Sequence[Block]) -> list[Block]:
+        """What is to be stored of new blocks: those that the shard has are left out.
 
         Short ones are joined, with each other and with what the shard ends with while that is no
         longer than they are: so a record is written again only when its block grows twofold.
         """
-        end = self._end(stream, shard)
+        end = self._ends.get((stream, shard)) or self._read_end(stream, shard)
         if end is not None:
             new = [block for block in new if block.first > end.last]
         joined = list(blocks.joined(new))
-        while joined and end is not None and _joins(end, joined[0]):
+        if not joined:
+            return joined
+        while end is not None and _joins(end, joined[0]):
             row = self._db.execute(
-                """DELETE FROM block WHERE number = ?
+                """DELETE FROM block WHERE stream = ? AND shard = ? AND last = ?
                     RETURNING first, last, count, size, since, until, records""",
-                (end.number,),
-            ).fetchall()
-            joined[0] = blocks.join([Block(*row[0]), joined[0]])
-            end = self._end(stream, shard)
-        self._db.executemany(
-            "INSERT INTO block VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [(stream, shard, *msgspec.structs.astuple(block)) for block in joined],
-        )
+                (stream, shard, end.last),
+            ).fetchall()[0]
+            joined[0] = blocks.join([Block(*row), joined[0]])
+            end = self._read_end(stream, shard)
+        last = joined[-1]
+        if len(self._ends) >= MAX_ENDS:
+            self._ends.clear()
+        self._ends[stream, shard] = _End(last.last, last.count, last.since, len(last.records))
+        return joined
 
-    def _end(self, stream: int, shard: int) -> "_End | None":
+    def _read_end(self, stream: int, shard: int) -> "_End | None":
         row = self._db.execute(
-            """SELECT number, last, count, since, length(records) FROM block
+            """SELECT last, count, since, length(records) FROM block
                 WHERE stream = ? AND shard = ? ORDER BY last DESC LIMIT 1""",
             (stream, shard),
         ).fetchone()
         return None if row is None else _End(*row)
+
+    def _drop_streams(self, streams: Iterable[int]) -> None:
+        self._ends.clear()
+        self._db.executemany("DELETE FROM block WHERE stream = ?", [(each,) for each in streams])
+
+    def _trim(self, trims: Mapping[tuple[int, int], int]) -> None:
+        for (stream, shard), before in trims.items():
+            self._ends.pop((stream, shard), None)
+            self._db.execute(
+                "DELETE FROM block WHERE stream = ? AND shard = ? AND last < ?",
+                (stream, shard, before),
+            )
 
     def tidy(self, now: int) -> bool:
         """Delete some deduplication ids that ended before `now`; free some of a mostly empty file.
@@ -463,7 +493,6 @@ class Store:
 class _End(NamedTuple):
     """What there is to know of the last block of a shard without reading it."""
 
-    number: int
     last: int
     records: int
     since: int

@@ -318,7 +318,9 @@ class EngineAcceptance(ABC):
 
     async def test_ids_rise_and_commits_are_kept(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as engine:
-            assert engine.next_id() < engine.next_id()
+            ids = [engine.next_id(), *engine.next_ids(3), *engine.next_ids(0), engine.next_id()]
+            assert len(ids) == 5
+            assert ids == sorted(set(ids))
             queue = await engine.create_queue(REALM, "q", QueueSettings())
             commit = queue.enqueue([message(engine, b"a")]).commit
             await commit.wait()
@@ -327,6 +329,36 @@ class EngineAcceptance(ABC):
 
 class DurableEngineAcceptance(EngineAcceptance):
     """The contract of an engine that still has what was committed when it is opened again."""
+
+    async def test_a_stream_is_read_from_any_place_when_it_is_opened_again(
+        self, tmp_path: Path
+    ) -> None:
+        contents = [b"%d" % number for number in range(200)]
+        async with self.opened(tmp_path) as engine:
+            settings = StreamSettings(retention=None, segment_records=7)
+            stream = await engine.create_stream(REALM, "log", settings, 1)
+            records: list[Record] = []
+            for content in contents[:50]:  # one by one, ten at a time, and all at once
+                records += append(stream, content)
+                await engine.commit().wait()
+            for start in range(50, 100, 10):
+                records += append(stream, *contents[start : start + 10])
+            records += append(stream, *contents[100:])
+            await engine.commit().wait()
+        for _ in range(2):
+            async with self.opened(tmp_path) as engine:
+                log = engine.find_stream(REALM, "log")
+                assert log is not None
+                assert len(log) == 200
+                for place in (0, 1, 6, 7, 49, 50, 59, 120, 199):
+                    position = log.at_sequence(0, records[place].sequence)
+                    assert await read(log, position) == contents[place : place + 100]
+                    found = await log.read(position, limit=3, max_bytes=1_000)
+                    assert found.records == records[place : place + 3]
+                    at = log.at_timestamp(0, records[place].arrived)
+                    assert at.sequence <= records[place].sequence
+                    first = (await log.read(at, limit=1, max_bytes=1)).records[0]
+                    assert first.arrived == records[place].arrived
 
     async def test_documents_are_kept_replaced_and_dropped(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as engine:
