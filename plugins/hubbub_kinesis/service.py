@@ -68,6 +68,9 @@ class Kinesis:
             **QueueRecords(self._feeders).operations(),
             **Channels(now, settings, locator, self._deliverers).operations(),
         }
+        unknown = validators.unknown(checked)
+        if unknown:
+            hub.log.info("kinesis: not served, a newer botocore has them", actions=unknown)
         self._operations = {
             **validators.guard(checked),
             **Writing(locator, validators, throttle).operations(),

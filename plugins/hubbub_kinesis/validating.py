@@ -4,7 +4,7 @@ AWS's model no longer says that a record needs a partition key, since streams th
 records by themselves do without; all others still do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hubbub_aws import Context, OperationFunction
@@ -54,6 +54,10 @@ class Validators:
         shape = self._model.operation(operation).input
         assert shape is not None
         return compile_validator(self._keyed[shape.name])
+
+    def unknown(self, operations: Iterable[str]) -> list[str]:
+        """Return which actions the installed model does not have."""
+        return sorted(set(operations) - set(self._model.operation_names))
 
     def guard(self, operations: Mapping[str, OperationFunction]) -> dict[str, OperationFunction]:
         """Return the actions, each with the check before it. Older models do not have all."""

@@ -5,6 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubbub import Message, Position, Record
+from hubbub_aws import Context
+from hubbub_aws.models import load_model
+from hubbub_aws.protocols import Params
 from hubbub_kinesis.iterators import ShardIterator
 from hubbub_kinesis.scaling import KEYS, Merge, Split, boundaries, plan
 from hubbub_kinesis.sequences import (
@@ -15,6 +18,7 @@ from hubbub_kinesis.sequences import (
     shard_name,
 )
 from hubbub_kinesis.throttling import READ_BYTES, WRITE_BYTES, WRITE_RECORDS, Throttle
+from hubbub_kinesis.validating import Validators
 
 sixty_four = st.integers(0, 2**64 - 1)
 shards = st.integers(0, 2**31 - 1)
@@ -166,3 +170,14 @@ def test_a_throttle_of_reads() -> None:
     assert not throttle.read(1, 0)
     now = 5001
     assert throttle.read(1, 0)
+
+
+def test_actions_that_the_installed_model_lacks() -> None:
+    async def carry_out(context: Context, params: Params) -> Params:
+        return {}
+
+    validators = Validators(load_model("kinesis"))
+    assert validators.unknown(["Fly", "CreateStream"]) == ["Fly"]
+    assert validators.guard({"Fly": carry_out, "CreateStream": carry_out}).keys() == {
+        "CreateStream"
+    }
