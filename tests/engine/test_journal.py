@@ -347,6 +347,22 @@ async def test_a_long_log_is_brought_into_the_tables_without_what_has_been_settl
     assert stored(tmp_path) == [(1, 2), (1, 4), (1, 6), (1, 8)]
 
 
+@pytest.mark.parametrize(("shards", "size", "logged"), [(1, 100, 1), (1, 9000, 0), (9, 1000, 1)])
+async def test_records_go_to_the_tables_at_once_if_there_are_many_for_each_shard(
+    tmp_path: Path, disk: Disk, shards: int, size: int, logged: int
+) -> None:
+    journal = SqliteJournal(tmp_path, open_store=disk)
+    async with journal.running():
+        journal.append(
+            1, {shard: [record(shard, shard + 1, bytes(size))] for shard in range(shards)}
+        )
+        await journal.commit().wait()
+        assert len(disk.batches) == logged
+        assert len(disk.tables) == 1 - logged
+    with reading(tmp_path / FILE_NAME) as reader:
+        assert sequences(reader, 1) == list(range(1, shards + 1))
+
+
 async def test_a_message_that_is_removed_after_a_failure_is_gone_for_good(
     tmp_path: Path, disk: Disk
 ) -> None:

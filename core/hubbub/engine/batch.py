@@ -78,6 +78,11 @@ class Batch:
         )
 
     @property
+    def appended(self) -> int:
+        """Bytes of all records of streams."""
+        return sum([len(each.records) for blocks in self.appends.values() for each in blocks])
+
+    @property
     def empty(self) -> bool:
         """Whether there is nothing to write."""
         return not (self.awaited or self.touches or self.marks)

@@ -35,7 +35,7 @@ from .contract import DONE, Commit, Document
 from .entry import Entry
 from .journal import Journal
 from .lock import FolderLock
-from .store import Durability, Reader, Store
+from .store import SMALL_BLOCK_BYTES, Durability, Reader, Store
 from .worker import Job, Worker
 
 FILE_NAME = "hubbub.db"
@@ -49,9 +49,9 @@ TOUCH_LINGER = 1.0
 """Seconds that changed lease fields alone may wait."""
 LOG_BYTES = 2 << 20
 """Length of the log from which on it is brought into the tables."""
-RECORD_BYTES = 16 << 10
-"""From this size on a batch with records of streams is no longer logged first: records stay, so
-nothing is saved by that, and in a large batch they are cheap to put where they belong."""
+RECORD_BYTES = SMALL_BLOCK_BYTES
+"""A batch with so many bytes of records for each shard is not logged first: records stay, so
+nothing is saved by that, and blocks of this length are left in the table as they are."""
 FIRST_RETRY, LAST_RETRY = 0.1, 5.0
 """Seconds between attempts to write after a failure: doubled from the first to the last."""
 STALL = 30.0
@@ -411,7 +411,7 @@ class SqliteJournal(Journal):
         """Whether a batch is to go there at once, with what is in the log."""
         if self._astray or self._log_bytes + batch.bytes > LOG_BYTES:
             return True
-        return bool(batch.appends) and batch.bytes > RECORD_BYTES
+        return bool(batch.appends) and batch.appended >= RECORD_BYTES * len(batch.appends)
 
     def _take_back(self, batch: Batch) -> None:
         """A batch was not written: what has gathered meanwhile goes along with it next time.
