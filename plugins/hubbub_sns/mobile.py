@@ -14,6 +14,14 @@ from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.arns import make_arn
 from hubbub_aws.protocols import Params
 from hubbub_sns.access import demand
+from hubbub_sns.application_events import (
+    CREATED,
+    DELETED,
+    EVENT_ATTRIBUTES,
+    UPDATED,
+    ApplicationEvents,
+    check_event_topic,
+)
 from hubbub_sns.errors import invalid_parameter, not_found, not_null
 from hubbub_sns.feedback import Feedback
 from hubbub_sns.messages import content_of, message_uuid, read_message
@@ -36,18 +44,20 @@ PLATFORMS = frozenset(
 MAX_SMS = 1600
 MAX_SANDBOX_NUMBERS = 10
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,256}")
+MAX_APPLICATION_NAME = 256
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _PHONE = re.compile(r"\+?[1-9][0-9]{1,14}")
 """ITU-T E.164, for which AWS does without the plus sign."""
 _PUNCTUATED = re.compile(r"\+?[0-9]+(?:[./-][0-9]+)*")
 _SANDBOX_PHONE = re.compile(r"\+[0-9]{8,}|[0-9]{0,9}")
 _PASSWORD = re.compile(r"[0-9]{5,8}")
+_SENDER = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9]{1,11}")
 _APPLICATION_ATTRIBUTES = frozenset(
     {
-        "AppleCertificateExpiryDate", "ApplePlatformBundleID", "ApplePlatformTeamID",
-        "Enabled", "EventDeliveryFailure", "EventEndpointCreated", "EventEndpointDeleted",
-        "EventEndpointUpdated", "FailureFeedbackRoleArn", "PlatformCredential",
-        "PlatformPrincipal", "SuccessFeedbackRoleArn", "SuccessFeedbackSampleRate",
+        "AppleCertificateExpiryDate", "ApplePlatformBundleID", "ApplePlatformTeamID", "Enabled",
+        "FailureFeedbackRoleArn", "PlatformCredential", "PlatformPrincipal",
+        "SuccessFeedbackRoleArn", "SuccessFeedbackSampleRate", *EVENT_ATTRIBUTES,
     }
 )  # fmt: skip
 _SECRET_ATTRIBUTES = frozenset({"PlatformCredential", "PlatformPrincipal"})
@@ -80,13 +90,15 @@ class Mobile:
     """The actions on applications, devices and phone numbers."""
 
     def __init__(
-        self, hub: "Hub", settings: SnsSettings, store: Store, outbox: Outbox, feedback: Feedback
-    ) -> None:
+        self, hub: "Hub", settings: SnsSettings, store: Store, outbox: Outbox, feedback: Feedback,
+        events: ApplicationEvents,
+    ) -> None:  # fmt: skip
         self._hub = hub
         self._settings = settings
         self._store = store
         self._outbox = outbox
         self._feedback = feedback
+        self._events = events
 
     def operations(self) -> Mapping[str, OperationFunction]:
         """Return the actions of this class."""
@@ -142,11 +154,7 @@ class Mobile:
             raise not_null(*missing)
         if platform not in PLATFORMS:
             raise invalid_parameter(f"Platform Reason: {platform} is not supported")
-        if not _NAME.fullmatch(str(name)):
-            raise invalid_parameter(
-                f"{name} Reason: must contain only characters 'a'-'z', 'A'-'Z', '0'-'9', '_', "
-                "'-', and '.'"
-            )
+        _check_application_name(str(name))
         arn = str(make_arn("sns", context.region, context.account, f"app/{platform}/{name}"))
         self._check(context, arn)
         given = _read_attributes(attributes, _APPLICATION_ATTRIBUTES)
@@ -226,9 +234,10 @@ class Mobile:
             raise not_null("token")
         if not token:
             raise invalid_parameter("Token")
-        given = _read_attributes(params.get("Attributes") or {}, _ENDPOINT_ATTRIBUTES)
+        wanted = dict(params.get("Attributes") or {})
         if params.get("CustomUserData") is not None:
-            given["CustomUserData"] = params["CustomUserData"]
+            wanted.setdefault("CustomUserData", params["CustomUserData"])
+        given = _read_attributes(wanted, _ENDPOINT_ATTRIBUTES)
         attributes = {"Enabled": "true", "Token": token} | given
         for endpoint in self._store.endpoints.values():
             if endpoint.application == application.arn and endpoint.attributes["Token"] == token:
@@ -242,7 +251,9 @@ class Mobile:
         endpoint = Endpoint(
             arn=arn, realm=application.realm, application=application.arn, attributes=attributes
         )
-        await self._store.save_endpoint(endpoint).wait()
+        saved = self._store.save_endpoint(endpoint)
+        self._events.changed(application, endpoint, CREATED)
+        await saved.wait()
         return {"EndpointArn": arn}
 
     async def delete_endpoint(self, context: Context, params: Params) -> Params:
@@ -251,8 +262,15 @@ class Mobile:
         endpoint = self._store.endpoints.get(arn)
         if endpoint is not None:
             self._check(context, arn)
-            await self._store.drop_endpoint(endpoint).wait()
+            dropped = self._store.drop_endpoint(endpoint)
+            self._changed(endpoint, DELETED)
+            await dropped.wait()
         return {}
+
+    def _changed(self, endpoint: Endpoint, event: str) -> None:
+        application = self._store.applications.get(endpoint.application)
+        if application is not None:
+            self._events.changed(application, endpoint, event)
 
     async def get_endpoint_attributes(self, context: Context, params: Params) -> Params:
         """Return the attributes of a device's endpoint."""
@@ -265,7 +283,9 @@ class Mobile:
         if attributes is None:
             raise not_null("attributes")
         endpoint.attributes |= _read_attributes(attributes, _ENDPOINT_ATTRIBUTES)
-        await self._store.save_endpoint(endpoint).wait()
+        saved = self._store.save_endpoint(endpoint)
+        self._changed(endpoint, UPDATED)
+        await saved.wait()
         return {}
 
     async def list_endpoints(self, context: Context, params: Params) -> Params:
@@ -347,6 +367,12 @@ class Mobile:
         endpoint = self._store.endpoints.get(arn)
         return endpoint is not None and endpoint.enabled
 
+    def refused(self, arn: str, message: Message, reason: str) -> None:
+        """Tell the application of a device that it did not get a message, if it still exists."""
+        endpoint = self._store.endpoints.get(arn)
+        if endpoint is not None:
+            self._events.failed(endpoint, message, "EndpointDisabled", reason)
+
     async def push(self, arn: str, message: Message) -> None:
         """Put a push notification into the outbox. Raises `OSError`."""
         platform = arn.split("/")[1] if "/" in arn else ""
@@ -392,6 +418,10 @@ class Mobile:
                 raise invalid_parameter(f"DefaultSMSType Reason: {value} is not supported")
             if name == "MonthlySpendLimit" and not value.isdecimal():
                 raise invalid_parameter("MonthlySpendLimit Reason: must be a number")
+            if name == "DefaultSenderID" and value and not _SENDER.fullmatch(value):
+                raise invalid_parameter(
+                    "DefaultSenderID Reason: must be 1 to 11 letters and digits, with a letter"
+                )
         phones = self._phones(context)
         phones.attributes = phones.attributes | dict(given)
         await self._store.save_phones(phones).wait()
@@ -538,6 +568,8 @@ def _read_attributes(given: Any, allowed: frozenset[str]) -> dict[str, str]:
             raise invalid_parameter(
                 f"Attributes Reason: Invalid value for attribute: Enabled: {value}"
             )
+        if name in EVENT_ATTRIBUTES:
+            check_event_topic(name, value)
         if name == "CustomUserData" and len(value.encode()) > 2048:
             raise invalid_parameter(
                 "Attributes Reason: Invalid value for attribute: CustomUserData: must be at most "
@@ -546,6 +578,20 @@ def _read_attributes(given: Any, allowed: frozenset[str]) -> dict[str, str]:
     if "Enabled" in attributes:
         attributes["Enabled"] = attributes["Enabled"].lower()
     return attributes
+
+
+def _check_application_name(name: str) -> None:
+    if not name:
+        raise invalid_parameter(f"{name} Reason: cannot be empty")
+    if len(name) > MAX_APPLICATION_NAME:
+        raise invalid_parameter(
+            f"{name} Reason: must be at most {MAX_APPLICATION_NAME} characters long"
+        )
+    if not _NAME.fullmatch(name):
+        raise invalid_parameter(
+            f"{name} Reason: must contain only characters 'a'-'z', 'A'-'Z', '0'-'9', '_', '-', and "
+            "'.'"
+        )
 
 
 def _phone(params: Params) -> str:

@@ -213,7 +213,9 @@ class Senders:
 
     async def _device(self, subscription: Subscription, message: Message) -> Outcome:
         if not self._mobile.accepts(subscription.endpoint):
-            return Outcome(Verdict.NEVER, "the endpoint is disabled or gone")
+            reason = "Endpoint is disabled"
+            self._mobile.refused(subscription.endpoint, message, reason)
+            return Outcome(Verdict.NEVER, reason)
         await self._mobile.push(subscription.endpoint, message)
         return _TAKEN
 

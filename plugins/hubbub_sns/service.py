@@ -12,6 +12,7 @@ from hubbub_aws import AwsService, AwsSettings
 from hubbub_aws.errors import ErrorTraits
 from hubbub_aws.models import load_model
 from hubbub_aws.services import Service
+from hubbub_sns.application_events import ApplicationEvents
 from hubbub_sns.archive import Archive, Replays
 from hubbub_sns.deduplication import Deduplicator
 from hubbub_sns.deliveries import Deliveries
@@ -58,7 +59,8 @@ class Sns:
         self.reports = Reports(hub, reports)
         feedback = Feedback(self.reports, hub.clock)
         guard = Guard(store, self.reports, hub.clock)
-        self.mobile = Mobile(hub, settings, store, self.outbox, feedback)
+        events = ApplicationEvents(store, hub.clock)
+        self.mobile = Mobile(hub, settings, store, self.outbox, feedback, events)
         self.deduplicator = Deduplicator(store, hub.clock)
         self.archive = Archive(store, hub.clock)
         envelopes = Envelopes(

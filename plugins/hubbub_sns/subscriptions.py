@@ -489,17 +489,17 @@ def _check_endpoint(protocol: str, endpoint: str) -> None:
     match protocol:
         case "sqs" | "lambda" | "firehose" | "application":
             name, service, form = {
-                "sqs": ("SQS", "sqs", r"[^/:]+"),
-                "lambda": ("Lambda", "lambda", r"function:.+"),
-                "firehose": ("Firehose", "firehose", r"deliverystream/.+"),
-                "application": ("Application", "sns", r"endpoint/.+"),
+                "sqs": ("SQS endpoint", "sqs", r"[^/:]+"),
+                "lambda": ("Lambda endpoint", "lambda", r"function:.+"),
+                "firehose": ("Firehose endpoint", "firehose", r"deliverystream/.+"),
+                "application": ("ApplicationEndpoint", "sns", r"endpoint/.+"),
             }[protocol]
             try:
                 arn = Arn.parse(endpoint)
             except ValueError:
-                raise invalid_parameter(f"{name} endpoint ARN") from None
+                raise invalid_parameter(f"{name} ARN") from None
             if arn.service != service or not re.fullmatch(form, arn.resource):
-                raise invalid_parameter(f"{name} endpoint ARN")
+                raise invalid_parameter(f"{name} ARN")
         case "http" | "https":
             try:
                 parts = urlsplit(endpoint)

@@ -214,7 +214,7 @@ def test_sms_attributes(sns: "SNSClient") -> None:
     sns.set_sms_attributes(attributes={"DefaultSMSType": "Transactional"})
     assert sns.get_sms_attributes()["attributes"] == {"DefaultSMSType": "Transactional"}
     assert sns.get_sms_attributes(attributes=["MonthlySpendLimit"])["attributes"] == {}
-    for attributes in ({"NoSuch": "x"}, {"DefaultSMSType": "Loud"}):
+    for attributes in ({"NoSuch": "x"}, {"DefaultSMSType": "Loud"}, {"DefaultSenderID": "123"}):
         with pytest.raises(ClientError) as caught:
             sns.set_sms_attributes(attributes=attributes)
         assert caught.value.response["Error"]["Code"] == "InvalidParameter"
@@ -246,6 +246,79 @@ def test_the_sms_sandbox(tmp_path: Path, boto_session: boto3.Session) -> None:
 
 
 # devices
+
+
+def test_events_of_an_application_are_published(
+    sns: "SNSClient", topic: str, make_topic: Make, inbox: Inbox, subscribed: Make,
+    numbers: Iterator[int],
+) -> None:  # fmt: skip
+    subscribed()
+    names = ("EndpointCreated", "EndpointUpdated", "EndpointDeleted", "DeliveryFailure")
+    application = sns.create_platform_application(
+        Name=f"app-{next(numbers)}", Platform="GCM",
+        Attributes={"PlatformCredential": "x"} | {f"Event{name}": topic for name in names},
+    )["PlatformApplicationArn"]  # fmt: skip
+
+    def told() -> dict[str, Any]:
+        envelope = inbox.envelope()
+        assert envelope["TopicArn"] == topic
+        event: dict[str, Any] = json.loads(envelope["Message"])
+        assert (event["Resource"], event["Service"]) == (application, "SNS")
+        assert event["Time"].endswith("Z")
+        return event
+
+    device = sns.create_platform_endpoint(PlatformApplicationArn=application, Token="t")[
+        "EndpointArn"
+    ]
+    created = told()
+    assert (created["EventType"], created["EndpointArn"]) == ("EndpointCreated", device)
+    sns.set_endpoint_attributes(EndpointArn=device, Attributes={"Enabled": "false"})
+    assert told()["EventType"] == "EndpointUpdated"
+    pushed = make_topic()
+    sns.subscribe(TopicArn=pushed, Protocol="application", Endpoint=device)
+    lost = sns.publish(TopicArn=pushed, Message="hello")["MessageId"]
+    failure = told()
+    assert (failure["EventType"], failure["MessageId"]) == ("DeliveryFailure", lost)
+    assert failure["FailureType"] == "EndpointDisabled"
+    sns.delete_endpoint(EndpointArn=device)
+    assert told()["EventType"] == "EndpointDeleted"
+    with pytest.raises(ClientError, match="must have at least 6 elements"):
+        sns.set_platform_application_attributes(
+            PlatformApplicationArn=application, Attributes={"EventEndpointCreated": "x"}
+        )
+    sns.set_platform_application_attributes(
+        PlatformApplicationArn=application, Attributes={"EventEndpointCreated": ""}
+    )
+    sns.create_platform_endpoint(PlatformApplicationArn=application, Token="t")
+    assert inbox.empty
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "cannot be empty"),
+        ("x" * 257, "must be at most 256 characters long"),
+        ("a b", "must contain only characters"),
+    ],
+)
+def test_names_of_applications(sns: "SNSClient", name: str, reason: str) -> None:
+    with pytest.raises(ClientError, match=f"Reason: {reason}"):
+        sns.create_platform_application(
+            Name=name, Platform="GCM", Attributes={"PlatformCredential": "x"}
+        )
+
+
+def test_user_data_of_an_endpoint_has_a_limit(sns: "SNSClient", numbers: Iterator[int]) -> None:
+    application = sns.create_platform_application(
+        Name=f"app-{next(numbers)}", Platform="GCM", Attributes={"PlatformCredential": "x"}
+    )["PlatformApplicationArn"]
+    for given in ({"CustomUserData": "x" * 2049}, {"Attributes": {"CustomUserData": "x" * 2049}}):
+        with pytest.raises(ClientError, match="CustomUserData: must be at most 2048 bytes"):
+            sns.create_platform_endpoint(
+                PlatformApplicationArn=application,
+                Token="t",
+                **given,
+            )
 
 
 def test_applications_endpoints_and_push(

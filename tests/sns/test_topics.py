@@ -297,7 +297,7 @@ def test_deleting_a_topic_ends_its_subscriptions(
         ),
         ("lambda", "x", "Invalid parameter: Lambda endpoint ARN"),
         ("firehose", "x", "Invalid parameter: Firehose endpoint ARN"),
-        ("application", "x", "Invalid parameter: Application endpoint ARN"),
+        ("application", "x", "Invalid parameter: ApplicationEndpoint ARN"),
         ("email", "x", "Invalid parameter: Email address"),
         ("sms", "invalid-number", "Invalid SMS endpoint: invalid-number"),
         (
