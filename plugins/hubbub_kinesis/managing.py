@@ -107,7 +107,7 @@ class Managing:
         """Create a stream."""
         name: str = params["StreamName"]
         session = context.session()
-        state, shards = self._new_state(params)
+        state, shards = self._new_state(context.account, params)
         existing = session.find_stream(name)
         if existing is not None:
             before = self._book.state(session.realm, existing)
@@ -124,7 +124,7 @@ class Managing:
         await self._book.keep(session, name, state).wait()
         return {}
 
-    def _new_state(self, params: Params) -> tuple[StreamState, int]:
+    def _new_state(self, account: str, params: Params) -> tuple[StreamState, int]:
         details = params.get("StreamModeDetails")
         shards: int | None = params.get("ShardCount")
         if details is not None:
@@ -135,7 +135,7 @@ class Managing:
         distribution = params.get("RecordDistributionStrategy", "USER_PARTITION_KEY")
         tags = params.get("Tags") or {}
         if tags:
-            check_tags(params["StreamName"], "", {}, tags)
+            check_tags(params["StreamName"], account, {}, tags)
         if mode == ON_DEMAND:
             if shards is not None:
                 raise invalid_argument(

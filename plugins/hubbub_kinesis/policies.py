@@ -60,7 +60,7 @@ class Policies:
 
 
 def _no_policy(params: Params) -> AwsError:
-    return not_found(f"No resource policy found for resource ARN {params['ResourceARN']}")
+    return not_found(f"No resource policy found for resource ARN {params['ResourceARN']}.")
 
 
 def _check_policy(text: str) -> None:

@@ -83,11 +83,12 @@ class Filters:
 
 
 def _of_attributes(matches: Callable[[Mapping[str, Any]], bool]) -> Accepts:
-    return lambda message: matches(message.headers)
+    """Without any attribute nothing matches, in AWS not even ``{"exists": false}``."""
+    return lambda message: bool(message.headers) and matches(message.headers)
 
 
 def _of_numbers(matches: Callable[[Mapping[str, Any]], bool]) -> Accepts:
-    return lambda message: matches(_comparable(message))
+    return lambda message: bool(message.headers) and matches(_comparable(message))
 
 
 def _comparable(message: Message) -> dict[str, Any]:

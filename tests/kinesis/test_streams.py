@@ -50,6 +50,16 @@ def test_describe_stream_in_pages(kinesis: Any, name: str) -> None:
     assert sizes == [2, 2, 1]
 
 
+def test_a_stream_has_at_most_fifty_tags(kinesis: Any, name: str) -> None:
+    tags = {str(number): "x" for number in range(51)}
+    with refused(
+        "InvalidArgumentException",
+        f"Failed to add tags to stream {name} under account {ACCOUNT} because a given stream "
+        "cannot have more than 50 tags associated with it.",
+    ):
+        kinesis.create_stream(StreamName=name, ShardCount=1, Tags=tags)
+
+
 def test_a_summary_counts(kinesis: Any, stream: str) -> None:
     arn = summary(kinesis, stream)["StreamARN"]
     kinesis.register_stream_consumer(StreamARN=arn, ConsumerName="one")
@@ -462,7 +472,7 @@ def test_policies(kinesis: Any, stream: str) -> None:
     kinesis.put_resource_policy(ResourceARN=arn, Policy=policy)
     assert kinesis.get_resource_policy(ResourceARN=arn)["Policy"] == policy
     kinesis.delete_resource_policy(ResourceARN=arn)
-    with refused("ResourceNotFoundException"):
+    with refused("ResourceNotFoundException", f"No resource policy found for resource ARN {arn}."):
         kinesis.delete_resource_policy(ResourceARN=arn)
     for wrong in ("no json", "{}", '{"Statement":[{"Effect":"Maybe"}]}', '{"Statement":[1]}'):
         with refused("InvalidArgumentException"):

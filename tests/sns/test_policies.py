@@ -149,6 +149,14 @@ def test_operators_over_attributes_and_over_bodies(
     assert filters.make(policy, ATTRIBUTES) is filters.make(policy, ATTRIBUTES)
 
 
+@pytest.mark.parametrize("more", [{}, {"size": [{"numeric": ["=", 1]}, {"exists": False}]}])
+def test_what_has_no_attributes_at_all_matches_nothing(more: dict[str, object]) -> None:
+    accepts = Filters().make(json.dumps({"store": [{"exists": False}], **more}), ATTRIBUTES)
+    assert accepts(message(other="x"))
+    assert not accepts(message(store="x"))
+    assert not accepts(message())
+
+
 def test_a_body_that_is_no_object_matches_nothing() -> None:
     accepts = Filters().make('{"a":[{"exists":false}]}', BODY)
     assert accepts(message({}))
