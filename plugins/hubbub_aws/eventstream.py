@@ -12,14 +12,14 @@ from typing import Any
 
 from hubbub_aws.errors import AwsError, ErrorTable
 from hubbub_aws.models import Operation
-from hubbub_aws.protocols import Codec, Params, Result, Serialize
+from hubbub_aws.protocols import Codec, Result, Serialize, as_params
 from hubbub_aws.shapes import Shape
 
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
 MAX_PAYLOAD = 16 * 2**20
 """Bytes of a payload that every client takes."""
 
-Events = AsyncIterable[tuple[str, Params]]
+Events = AsyncIterable[tuple[str, Result]]
 """What an operation gives as the member of its result that is a stream: names and events. An
 `AwsError` that it raises is sent as an exception, and ends the stream."""
 
@@ -82,7 +82,7 @@ class EventWriter:
         """The first message: the result without its stream."""
         return self._message("event", "initial-response", self._initial(result, request_id))
 
-    def event(self, name: str, value: Params) -> bytes:
+    def event(self, name: str, value: Result) -> bytes:
         """One event."""
         return self._message("event", name, self._events[name](value, ""))
 
@@ -93,7 +93,7 @@ class EventWriter:
 
     async def write(self, result: Result, request_id: str) -> AsyncIterator[bytes]:
         """Give the messages of an answer, one by one, as the events come."""
-        events: Any = result.get(self.member)
+        events: Any = as_params(result)[self.member]
         yield self.initial(result, request_id)
         try:
             async for name, value in events:

@@ -8,12 +8,12 @@ import trio
 
 from hubbub import NotFoundError, Position, Shutdown
 from hubbub_aws import Context, OperationFunction
-from hubbub_aws.protocols import Params
+from hubbub_aws.protocols import Params, Structure
 from hubbub_kinesis.describing import describe_children
 from hubbub_kinesis.errors import dry_run, in_use, no_such_stream
 from hubbub_kinesis.locating import Located, Locator, find_readable_shard
 from hubbub_kinesis.positions import Start, continuation
-from hubbub_kinesis.reading import millis_behind, read, results
+from hubbub_kinesis.reading import ReadRecord, millis_behind, read, results
 from hubbub_kinesis.state import Status
 
 if TYPE_CHECKING:
@@ -30,6 +30,15 @@ HEARTBEAT = 5.0
 """Seconds after which an event without records tells that there are none."""
 
 _SWEEP = 1024
+
+
+class SubscribeToShardEvent(Structure):
+    """The model's structure of this name."""
+
+    records: list[ReadRecord]
+    millis_behind_latest: int
+    continuation_sequence_number: str | None = None
+    child_shards: list[Params] | None = None
 
 
 class Subscription:
@@ -59,7 +68,7 @@ class Subscription:
 
     async def push(
         self, stream: Located, position: Position, now: Callable[[], int]
-    ) -> AsyncGenerator[tuple[str, Params], None]:
+    ) -> AsyncGenerator[tuple[str, SubscribeToShardEvent], None]:
         """Give an event at once, whenever there are records, and every few seconds without."""
         at: Position | None = position
         heartbeat = trio.current_time()
@@ -68,29 +77,28 @@ class Subscription:
             while at is not None and not self.over:
                 self._woken = trio.Event()
                 event, at = await _read(stream, at, now())
-                if event["Records"] or at is None or trio.current_time() >= heartbeat:
+                if event.records or at is None or trio.current_time() >= heartbeat:
                     heartbeat = trio.current_time() + HEARTBEAT
                     yield "SubscribeToShardEvent", event
-                if at is not None and not event["Records"]:
+                if at is not None and not event.records:
                     with trio.move_on_at(min(heartbeat, self._deadline)):
                         await self._woken.wait()
         finally:
             unwatch()
 
 
-async def _read(stream: Located, position: Position, now: int) -> tuple[Params, Position | None]:
+async def _read(
+    stream: Located, position: Position, now: int
+) -> tuple[SubscribeToShardEvent, Position | None]:
     try:
         found = await read(stream, position, now, EVENT_RECORDS, EVENT_BYTES)
     except NotFoundError:
         raise no_such_stream(stream.name, stream.account) from None
-    event: Params = {
-        "Records": results(stream, found),
-        "MillisBehindLatest": millis_behind(stream, found),
-    }
+    event = SubscribeToShardEvent(results(stream, found), millis_behind(stream, found))
     if found.next is None:
-        event["ChildShards"] = describe_children(found.children)
+        event.child_shards = describe_children(found.children)
     else:
-        event["ContinuationSequenceNumber"] = continuation(stream.info.number, found.next)
+        event.continuation_sequence_number = continuation(stream.info.number, found.next)
     return event, found.next
 
 
@@ -152,7 +160,7 @@ class Subscribing:
         stream: Located,
         position: Position,
         subscription: Subscription,
-    ) -> AsyncIterator[tuple[str, Params]]:
+    ) -> AsyncIterator[tuple[str, SubscribeToShardEvent]]:
         self._shutdown.subscribe(subscription.end)
         try:
             async with aclosing(subscription.push(stream, position, self._now)) as events:

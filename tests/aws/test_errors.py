@@ -296,11 +296,15 @@ class ReadRecord(Structure):
     data: bytes
 
 
+class ReadRecords(Structure):
+    records: list[ReadRecord]
+
+
 def test_structures_with_times_are_the_same_in_cbor() -> None:
     service = Service(load_model("kinesis"), cbor=True)
     binding = service.binding(ProtocolName.CBOR_1_1, "GetRecords")
     assert binding is not None
-    answer = binding.serialize({"Records": [ReadRecord(1.5, b"x")]}, "rid")
+    answer = binding.serialize(ReadRecords([ReadRecord(1.5, b"x")]), "rid")
     record = {"ApproximateArrivalTimestamp": 1.5, "Data": b"x"}
     assert answer == binding.serialize({"Records": [record]}, "rid")
     assert b"\xc1\x19\x05\xdc" in answer  # tag 1 and milliseconds

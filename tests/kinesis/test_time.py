@@ -41,7 +41,7 @@ async def test_a_subscription_ends_after_five_minutes(autojump_clock: MockClock)
         async with aclosing(events):
             async for name, event in events:
                 assert name == "SubscribeToShardEvent"
-                assert event["Records"] == []
+                assert event.records == []
                 times.append(trio.current_time() - began)
         assert trio.current_time() - began == pytest.approx(LIFETIME)
     expected = [HEARTBEAT * number for number in range(round(LIFETIME / HEARTBEAT))]
@@ -67,7 +67,7 @@ async def test_records_are_pushed_the_moment_they_come(autojump_clock: MockClock
             events = subscription.push(stream, stream.info.oldest(0), hub.clock.now)
             async with aclosing(events):
                 async for _, event in events:
-                    bodies = [record.data for record in event["Records"]]
+                    bodies = [record.data for record in event.records]
                     found.append((trio.current_time() - began, bodies))
     assert [bodies for _, bodies in found] == [[], [b"0"], [b"1"], [b"2"]]
     assert [when for when, _ in found] == pytest.approx([0, 1.5, 3, 4.5])

@@ -3,7 +3,7 @@
 Each codec compiles an operation to closures the first time it is used, and never again.
 """
 
-from hubbub_aws.protocols.base import Codec, Params, Parse, Result, Serialize, Structure
+from hubbub_aws.protocols.base import Codec, Params, Parse, Result, Serialize, Structure, as_params
 from hubbub_aws.protocols.cbor import Cbor11Codec, RpcCborCodec
 from hubbub_aws.protocols.json import JsonCodec
 from hubbub_aws.protocols.query import Form, QueryCodec, parse_form
@@ -23,5 +23,6 @@ __all__ = [
     "Serialize",
     "Structure",
     "accepts_json",
+    "as_params",
     "parse_form",
 ]

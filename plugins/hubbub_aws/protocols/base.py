@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -17,25 +16,24 @@ member that is None is absent."""
 
 
 class Structure(msgspec.Struct, omit_defaults=True, rename="pascal", gc=False):
-    """A structure in a result, in place of a dict: quicker to make and to encode, for long results.
+    """A whole result, and what is in it: for long ones, as it is quicker to make and to encode.
 
     Fields have the names of members, with underscores (`shard_id` is ``ShardId``). A member that
     has its default is absent: None where there is no other.
     """
 
-    def get(self, member: str) -> Any:
-        """Return a member, None if it is absent."""
-        field = _fields(type(self)).get(member)
-        return None if field is None else getattr(self, field)
-
-
-@cache
-def _fields(type_: type[Structure]) -> Mapping[str, str]:
-    return dict(zip(type_.__struct_encode_fields__, type_.__struct_fields__, strict=True))
-
 
 Result = Params | Structure
 """What an operation returns."""
+
+
+def as_params(result: Result) -> Params:
+    """A result as dicts and lists."""
+    if isinstance(result, Structure):
+        params: Params = msgspec.to_builtins(result, builtin_types=(bytes,))
+        return params
+    return result
+
 
 Parse = Callable[[Any], Params]
 """From a request's payload to parameters. Raises `AwsError` and nothing else."""

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from hubbub_aws.errors import AwsError, WireError, malformed
 from hubbub_aws.models import Operation
-from hubbub_aws.protocols.base import Codec, Parse, Result, Serialize
+from hubbub_aws.protocols.base import Codec, Parse, Result, Serialize, as_params
 from hubbub_aws.protocols.json import parse_blob
 from hubbub_aws.protocols.tree import INTEGER_BOUNDS, Convert, type_error
 from hubbub_aws.shapes import CompiledStructures, Shape
@@ -112,7 +112,7 @@ class QueryCodec(Codec):
 
         def serialize(result: Result, request_id: str) -> bytes:
             out = [head, start]
-            write(result, out)
+            write(as_params(result), out)
             if len(out) == 2:
                 out[1] = empty
             else:

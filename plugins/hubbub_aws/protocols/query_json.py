@@ -13,7 +13,7 @@ import msgspec
 
 from hubbub_aws.errors import WireError
 from hubbub_aws.models import Operation
-from hubbub_aws.protocols.base import Result, Serialize
+from hubbub_aws.protocols.base import Result, Serialize, as_params
 from hubbub_aws.protocols.query import QueryCodec
 from hubbub_aws.shapes import CompiledStructures, Shape
 
@@ -55,7 +55,7 @@ class QueryJsonCodec(QueryCodec):
         def serialize(result: Result, request_id: str) -> bytes:
             answer: dict[str, Any] = {"ResponseMetadata": {"RequestId": request_id}}
             if convert is not None:
-                answer[wrapper] = convert(result)
+                answer[wrapper] = convert(as_params(result))
             return _encode({f"{name}Response": dict(sorted(answer.items()))})
 
         return serialize

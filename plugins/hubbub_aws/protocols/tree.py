@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hubbub_aws.errors import AwsError, malformed
+from hubbub_aws.protocols.base import Structure
 from hubbub_aws.shapes import CompiledStructures, Shape
 
 Convert = Callable[[Any], Any]
@@ -246,7 +247,29 @@ class SerializerCompiler:
             if not member.is_event_stream
         ]
 
-        def convert(value: Mapping[str, Any]) -> dict[str, Any]:
+        places: dict[type[Structure], list[tuple[str, str, Convert | None]]] = {}
+
+        def convert_structure(value: Structure) -> dict[str, Any]:
+            of_type = places.get(type(value))
+            if of_type is None:
+                names = dict(
+                    zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
+                )
+                of_type = places[type(value)] = [
+                    (names[member_name], wire_name, convert_member)
+                    for member_name, wire_name, convert_member in fields
+                    if member_name in names
+                ]
+            result = {}
+            for field, wire_name, convert_member in of_type:
+                item = getattr(value, field)
+                if item is not None:
+                    result[wire_name] = convert_member(item) if convert_member else item
+            return result
+
+        def convert(value: Mapping[str, Any] | Structure) -> dict[str, Any]:
+            if isinstance(value, Structure):
+                return convert_structure(value)
             result = {}
             get = value.get
             for member_name, wire_name, convert_member in fields:
