@@ -622,11 +622,13 @@ class Session:
         queue = self._engine.queue_of(receipt)
         return None if queue is None else queue.successor(receipt)
 
-    def tag(self, receipt: Receipt, tag: int) -> None:
-        """Keep a number of the owner's with a lease, over restarts."""
+    def tag(self, receipt: Receipt, tag: int) -> Commit:
+        """Keep a number of the owner's with a lease, over restarts.
+
+        Whoever must not lose it in a crash waits for the commit; all others need not.
+        """
         queue = self._engine.queue_of(receipt)
-        if queue is not None:
-            queue.tag(receipt, tag)
+        return DONE if queue is None else queue.tag(receipt, tag)
 
     async def leases(self, name: str, owner: str) -> list[Delivery]:
         """Return what an owner holds of a queue, oldest first."""

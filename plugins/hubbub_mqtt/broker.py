@@ -138,6 +138,8 @@ class Broker:
             for granted in session.filters:
                 if granted.kind is FilterKind.SHARED:
                     await self.groups.join(session, granted)
+                if granted.kind is not FilterKind.TOPICS:
+                    await self.give_back(session, granted, keep=True)
         for realm in realms:
             await self._tidy(self.bus(realm))
 
@@ -239,12 +241,12 @@ class Broker:
         name = queue_name(granted)
         if bus.find_queue(name) is None:
             return
-        kept = [each for each in await bus.leases(name, session.guest) if qos_of(each.tag) == 2]
+        kept = [each for each in await bus.leases(name, session.owner) if qos_of(each.tag) == 2]
         if keep and kept:
             held = {each.receipt for each in kept}
             others = [
                 each.receipt
-                for each in await bus.leases(name, session.guest)
+                for each in await bus.leases(name, session.owner)
                 if each.receipt not in held
             ]
             await bus.settle(others, Outcome.RELEASE)
@@ -252,7 +254,7 @@ class Broker:
         if kept and granted.kind is FilterKind.SHARED:
             await bus.settle([each.receipt for each in kept], Outcome.ACCEPT)
             bus.lost("session ended", len(kept), str(queue_address(name)))
-        await bus.release_owner(name, session.guest)
+        await bus.release_owner(name, session.owner)
 
 
 def queue_name(granted: Granted) -> str:

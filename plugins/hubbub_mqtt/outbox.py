@@ -10,6 +10,7 @@ import msgspec
 
 from hubbub import (
     Batch,
+    Commit,
     Consumption,
     Delivery,
     HubbubError,
@@ -28,6 +29,7 @@ from .inflight import OutboundRecord, OutboundState, SessionState
 from .link import Link
 from .mapping import template_of
 from .protocol import State
+from .reasons import ReasonCode
 from .reliable import is_unreliable
 from .tags import packet_id_of, qos_of, retain_of, tag_of
 
@@ -76,6 +78,8 @@ class Outbox:
     __slots__ = (
         "_consumptions",
         "_corked",
+        "_held_back",
+        "_held_bytes",
         "_largest",
         "_limit",
         "_link",
@@ -104,6 +108,9 @@ class Outbox:
         self.resumed = False
         """Whether all that was in flight has been sent again: only then new messages follow."""
         self._paused = False
+        self._held_back = 0
+        """Batches of messages of QoS 2 that wait until their packet identifiers are kept."""
+        self._held_bytes = 0
 
     # messages of QoS 0
 
@@ -256,8 +263,7 @@ class Outbox:
             name = session.queue if granted is None else queue_name(granted)
             if link.broker.bus(session.realm).find_queue(name) is None:
                 continue
-            owner = session.owner if granted is None else session.guest
-            held = await link.broker.bus(session.realm).leases(name, owner)
+            held = await link.broker.bus(session.realm).leases(name, session.owner)
             deliveries += [(each, granted) for each in held]
         unsent: list[Receipt] = []
         for delivery, granted in sorted(deliveries, key=lambda pair: pair[0].message.id):
@@ -336,7 +342,7 @@ class Outbox:
         self._consumptions[name] = link.bus.consume(
             name,
             partial(self._deliver_from, granted),
-            owner=session.guest,
+            owner=session.owner,
             windows=(self._quota(),) if granted.qos else (),
             settled=not granted.qos,
             cancelled=partial(self._gone, name),
@@ -371,9 +377,11 @@ class Outbox:
             return  # the end of the connection gives the leases back
         grant_of, now = self.filters.grant, link.broker.now()
         template, lossy = link.broker.templates[machine.version].get, link.bus.lossy
-        aliases = self.aliases
+        aliases, durable = self.aliases, session.durable
         parts: list[bytes] = []
+        later: list[bytes] = []
         finished: list[Receipt] = []
+        kept: Commit | None = None
         for delivery in deliveries:
             message = delivery.message
             grant = grant_of(message.address, own=link.is_own(message))
@@ -383,24 +391,28 @@ class Outbox:
             qos = min(message.qos, grant.qos)
             # A copy with RETAIN can only come of `send_retained`: the bus makes none.
             retain = message.retain and (message.origin_id is not None or grant.retain_as_published)
+            waits = durable and qos == 2
             data = machine.publish(
                 template(message, now, lossy),
                 qos,
                 retain=retain,
                 subscription_identifiers=grant.identifiers,
-                use_alias=aliases,
+                use_alias=aliases and not waits,  # others may overtake it
                 tag=delivery.receipt,
             )
             if data is None:
                 self._too_large(message)
                 finished.append(delivery.receipt)
                 continue
-            parts.append(data)
+            (later if waits else parts).append(data)
             if not qos:
                 finished.append(delivery.receipt)
-            elif session.durable:
-                link.bus.tag(delivery.receipt, tag_of(machine.last_packet_id, qos, retain))
+            elif durable:
+                commit = link.bus.tag(delivery.receipt, tag_of(machine.last_packet_id, qos, retain))
+                if waits and not commit.done:
+                    kept = commit
         self._send(parts, finished)
+        self._send_when_kept(kept, later)
 
     def _deliver_from(self, granted: Granted, deliveries: list[Delivery]) -> None:
         """Send messages of a queue that other clients consume as well."""
@@ -409,30 +421,36 @@ class Outbox:
         if machine.state is not State.CONNECTED:
             return
         version, now, shared = machine.version, link.broker.now(), granted.kind is Kind.SHARED
-        aliases = self.aliases
+        aliases, durable = self.aliases, link.session.durable
         parts: list[bytes] = []
+        later: list[bytes] = []
         finished: list[Receipt] = []
+        kept: Commit | None = None
         for delivery in deliveries:
             message = delivery.message
             qos = min(message.qos, granted.qos) if shared else granted.qos
+            waits = durable and qos == 2
             retain = shared and granted.retain_as_published and message.retain
             data = machine.publish(
                 template_of(message, _topic_of(granted, message), version, now, link.bus.lossy),
                 qos,
                 retain=retain,
                 subscription_identifiers=granted.identifiers,
-                use_alias=aliases,
+                use_alias=aliases and not waits,
                 tag=delivery.receipt,
             )
             if data is not None:
-                parts.append(data)
+                (later if waits else parts).append(data)
             else:
                 self._too_large(message)
             if data is None or not qos:
                 finished.append(delivery.receipt)
             else:
-                link.bus.tag(delivery.receipt, tag_of(machine.last_packet_id, qos, retain))
+                commit = link.bus.tag(delivery.receipt, tag_of(machine.last_packet_id, qos, retain))
+                if waits and not commit.done:
+                    kept = commit
         self._send(parts, finished if granted.qos else [])
+        self._send_when_kept(kept, later)
 
     def _send(self, parts: list[bytes], finished: list[Receipt]) -> None:
         link = self._link
@@ -449,10 +467,46 @@ class Outbox:
         if finished:
             link.broker.hub.background.spawn(partial(self._finish, finished))
         if waiting > HIGH_WATER and not self._paused:
-            self._paused = True
-            for consumption in self._consumptions.values():
-                consumption.pause()
+            self._pause()
             link.broker.hub.background.spawn(self._go_on)
+
+    def _send_when_kept(self, kept: Commit | None, parts: list[bytes]) -> None:
+        """Send messages of QoS 2 when it is kept which packet identifiers they have.
+
+        After a crash a client must get them under the same ones: it takes a message under another
+        one for a new message, and a new message under one that it knows for a repeated one.
+        """
+        if not parts:
+            return
+        if kept is None and not self._held_back:
+            self._send(parts, [])
+            return
+        self._held_back += 1
+        self._held_bytes += sum(map(len, parts))
+        if self._held_bytes > HIGH_WATER and not self._paused:
+            self._pause()
+        self._link.broker.hub.acknowledger.add(
+            self._link.bus.commit() if kept is None else kept, partial(self._kept, parts)
+        )
+
+    def _kept(self, parts: list[bytes], error: HubbubError | None) -> None:
+        link = self._link
+        self._held_back -= 1
+        self._held_bytes -= sum(map(len, parts))
+        if link.machine.state is not State.CONNECTED:
+            return  # they are sent again when the client is back
+        if error is not None:
+            link.fail(ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, str(error))
+            return
+        self._send(parts, [])
+        if self._paused:
+            link.broker.hub.background.spawn(self._go_on)
+
+    def _pause(self) -> None:
+        """Take nothing more from the queues for now."""
+        self._paused = True
+        for consumption in self._consumptions.values():
+            consumption.pause()
 
     def cork(self) -> None:
         """Hold messages from queues back until `uncork`: their SUBACK is to go first."""
@@ -473,6 +527,8 @@ class Outbox:
             await self._link.transport.drain()
         except TransportClosed:
             return  # the one who reads is told as well
+        if self._held_bytes > HIGH_WATER:
+            return  # until they are sent
         self._paused = False
         for consumption in list(self._consumptions.values()):
             consumption.resume()

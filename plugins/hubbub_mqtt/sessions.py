@@ -102,13 +102,8 @@ class ClientSession:
 
     @property
     def owner(self) -> str:
-        """Who holds the leases of its queue. Those of a durable session outlive a restart."""
+        """Who holds its leases. Those of a durable session outlive a restart."""
         return (LASTING_OWNER if self.durable else "") + "mqtt/" + self.client_id
-
-    @property
-    def guest(self) -> str:
-        """Who holds the leases of queues that are not its own; a restart gives them back."""
-        return "mqtt/" + self.client_id
 
     @property
     def expires_at(self) -> int | None:

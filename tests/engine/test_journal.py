@@ -267,6 +267,25 @@ async def test_touches_wait_for_company_but_not_for_ever(
         assert [(each.token, each.receives) for _, each in journal.entries()] == [(11, 0), (12, 7)]
 
 
+async def test_who_waits_for_a_touch_has_it_written_at_once(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "TOUCH_LINGER", 3600.0)
+    async with (journal := SqliteJournal(tmp_path, open_store=disk)).running():
+        leased = entry(1)
+        journal.insert(1, leased)
+        leased.tag = 7
+        await journal.touch(1, leased).wait()  # goes along with the message
+        assert disk.batches == [{"inserts": 1, "removes": 0, "touches": 0}]
+        leased.tag = 8
+        commit = journal.touch(1, leased)
+        assert not done(commit)
+        await commit.wait()
+        assert disk.batches[1:] == [{"inserts": 0, "removes": 0, "touches": 1}]
+        with reading(after_a_crash(tmp_path / FILE_NAME, tmp_path / "copy")) as reader:
+            assert [each.tag for _, each in reader.entries()] == [8]
+
+
 async def test_everything_else_comes_back_too(tmp_path: Path) -> None:
     journal = SqliteJournal(tmp_path)
     async with journal.running():

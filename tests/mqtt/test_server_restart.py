@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,82 @@ def test_sessions_that_expired_meanwhile_are_gone(tmp_path: Path) -> None:
         while hub.call(queues) != ["$mqtt/lasting"]:
             assert time.monotonic() < deadline
             time.sleep(0.02)
+
+
+class Receiver:
+    """A client that takes messages of QoS 2 as the specification says (4.3.3), each once.
+
+    It is behind with its answers.
+    """
+
+    BEHIND = 5
+
+    def __init__(self) -> None:
+        self.bodies: list[int] = []
+        self._held: set[int] = set()
+
+    def take(self, raw: Raw, until: int) -> None:
+        due: deque[p.Packet] = deque()
+        while len(self.bodies) < until:
+            packet = raw.read()
+            if isinstance(packet, p.Publish):
+                if packet.packet_id not in self._held:
+                    self._held.add(packet.packet_id)
+                    self.bodies.append(int(packet.payload))
+                due.append(p.Pubrec(packet.packet_id))
+            else:
+                assert isinstance(packet, p.Pubrel)
+                self._held.discard(packet.packet_id)
+                due.append(p.Pubcomp(packet.packet_id))
+            while len(due) > self.BEHIND:
+                raw.send(due.popleft())
+
+
+@pytest.mark.parametrize(
+    ("topic", "topic_filter"),
+    [("flow", "flow"), ("flow", "$share/g/flow"), ("$queue/flow", "$queue/flow")],
+    ids=["topic", "shared", "queue"],
+)
+def test_messages_of_qos_2_come_once_however_often_the_hub_is_killed(
+    tmp_path: Path, topic: str, topic_filter: str
+) -> None:
+    count = 240
+    options = LASTING | {"receive_maximum": 2 * Receiver.BEHIND}
+    with HubProcess(tmp_path, CONFIG) as process:
+        with connect(process) as subscriber:
+            subscriber.connect("subscriber", **options)
+            subscriber.subscribe(topic_filter, qos=2)
+        with connect(process) as publisher:
+            publisher.connect("publisher")
+            for number in range(count):
+                publisher.send(p.Publish(topic, b"%d" % number, 2, packet_id=number + 1))
+            for number in range(count):
+                assert publisher.expect(p.Pubrec).packet_id == number + 1
+        receiver = Receiver()
+        for so_far in range(50, count, 50):
+            with connect(process) as subscriber:
+                assert subscriber.connect("subscriber", **options).session_present
+                receiver.take(subscriber, so_far)
+                process.kill()
+            process.start()
+        with connect(process) as subscriber:
+            assert subscriber.connect("subscriber", **options).session_present
+            receiver.take(subscriber, count)
+        assert sorted(receiver.bodies) == list(range(count))
+
+
+def test_what_a_lost_client_held_at_qos_1_is_free_after_a_crash(tmp_path: Path) -> None:
+    with HubProcess(tmp_path, CONFIG) as process:
+        with connect(process) as lost, connect(process) as publisher:
+            lost.connect("lost", **LASTING)
+            lost.subscribe("$queue/jobs", "$share/g/work", qos=1)
+            publisher.connect("publisher")
+            for topic in ("$queue/jobs", "work"):
+                assert publisher.publish(topic, topic.encode(), 1) == 0
+                lost.expect(p.Publish)
+            process.kill()
+        process.start()
+        with connect(process) as other:
+            other.connect("other", **LASTING)
+            other.subscribe("$queue/jobs", "$share/g/work", qos=1)
+            assert sorted(bodies([other.receive(), other.receive()])) == [b"$queue/jobs", b"work"]

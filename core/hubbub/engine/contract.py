@@ -355,8 +355,11 @@ class Queue(ABC):
         """
 
     @abstractmethod
-    def tag(self, receipt: Receipt, tag: int) -> None:
-        """Keep the owner's own number with a lease."""
+    def tag(self, receipt: Receipt, tag: int) -> Commit:
+        """Keep the owner's own number with a lease.
+
+        Whoever must not lose it waits for the commit; all others need not.
+        """
 
     @abstractmethod
     async def leases(self, owner: str) -> list[Delivery]:

@@ -78,8 +78,11 @@ class Journal(ABC):
         """An entry that was inserted left its queue."""
 
     @abstractmethod
-    def touch(self, queue: int, entry: Entry) -> None:
-        """The lease fields of an inserted entry changed: written soon, nobody can wait for it."""
+    def touch(self, queue: int, entry: Entry) -> Commit:
+        """The lease fields of an inserted entry changed.
+
+        They are written some time later, or as soon as somebody waits for the commit it returns.
+        """
 
     @abstractmethod
     def remember(self, queue: int, key: str, message: int, until: int) -> None:
@@ -186,8 +189,8 @@ class MemoryJournal(Journal):
     def remove(self, queue: int, entry: Entry) -> None:
         pass
 
-    def touch(self, queue: int, entry: Entry) -> None:
-        pass
+    def touch(self, queue: int, entry: Entry) -> Commit:
+        return DONE
 
     def remember(self, queue: int, key: str, message: int, until: int) -> None:
         pass

@@ -595,13 +595,14 @@ class MemoryQueue(Queue):
                         self._disown(entry)
         return Settlement(failed, DONE)
 
-    def tag(self, receipt: Receipt, tag: int) -> None:
+    def tag(self, receipt: Receipt, tag: int) -> Commit:
         """Keep the owner's own number with a lease."""
         entry = self.entries.get(receipt.message)
         if entry is not None and entry.token == receipt.token and entry.state is LEASED:
             entry.tag = tag
             if entry.stored:
-                self._host.journal.touch(self.number, entry)
+                return self._host.journal.touch(self.number, entry)
+        return DONE
 
     async def leases(self, owner: str) -> list[Delivery]:
         """Return what an owner holds, oldest first."""

@@ -218,10 +218,11 @@ class SqliteJournal(Journal):
             self._stir()
         self._filling.remove(queue, entry)
 
-    def touch(self, queue: int, entry: Entry) -> None:
+    def touch(self, queue: int, entry: Entry) -> Commit:
         if self._due == math.inf:
             self._alarm(trio.current_time() + TOUCH_LINGER)
         self._filling.touch(queue, entry)
+        return self._round
 
     def remember(self, queue: int, key: str, message: int, until: int) -> None:
         key.encode()
