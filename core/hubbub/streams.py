@@ -19,6 +19,7 @@ import hashlib
 import heapq
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from operator import attrgetter
 
 import msgspec
@@ -258,6 +259,10 @@ def hash_key(partition_key: str) -> int:
         partition_key.encode(errors="surrogatepass"), usedforsecurity=False
     ).digest()
     return int.from_bytes(digest, "big")
+
+
+_recent_hash_key = lru_cache(4096)(hash_key)
+"""The same, remembered: most streams have few keys. For short ones, as it keeps the keys."""
 
 
 class Stream:
@@ -633,7 +638,7 @@ class Stream:
 
     def _route(self, partition_key: str, explicit_hash_key: int | None) -> "_Shard":
         if explicit_hash_key is None:
-            key = hash_key(partition_key)
+            key = (_recent_hash_key if len(partition_key) <= 256 else hash_key)(partition_key)
         elif 0 <= explicit_hash_key <= MAX_HASH_KEY:
             key = explicit_hash_key
         else:
