@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hubbub import Message
 from hubbub_aws import AwsError, Context, OperationFunction
-from hubbub_aws.arns import make_arn
+from hubbub_aws.arns import Arn, make_arn
 from hubbub_aws.protocols import Params
 from hubbub_sns.access import demand
 from hubbub_sns.application_events import (
@@ -131,7 +131,7 @@ class Mobile:
     def _application(self, context: Context, params: Params) -> Application:
         arn = str(parse_arn(params.get("PlatformApplicationArn"), "PlatformApplicationArn"))
         application = self._store.applications.get(arn)
-        if application is None:
+        if application is None or application.region != context.region:
             raise not_found("PlatformApplication")
         self._check(context, arn)
         return application
@@ -221,7 +221,7 @@ class Mobile:
     def _endpoint(self, context: Context, params: Params) -> Endpoint:
         arn = str(parse_arn(params.get("EndpointArn"), "EndpointArn"))
         endpoint = self._store.endpoints.get(arn)
-        if endpoint is None:
+        if endpoint is None or Arn.parse(arn).region != context.region:
             raise not_found("Endpoint")
         self._check(context, arn)
         return endpoint
@@ -305,7 +305,7 @@ class Mobile:
     async def publish_to_endpoint(self, context: Context, arn: str, params: Params) -> Params:
         """Publish to one device: it goes to the outbox."""
         endpoint = self._store.endpoints.get(arn)
-        if endpoint is None:
+        if endpoint is None or Arn.parse(arn).region != context.region:
             raise invalid_parameter(
                 "TargetArn Reason: No endpoint found for the target arn specified"
             )

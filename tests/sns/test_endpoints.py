@@ -308,6 +308,24 @@ def test_names_of_applications(sns: "SNSClient", name: str, reason: str) -> None
         )
 
 
+def test_applications_and_endpoints_belong_to_their_region(
+    sns: "SNSClient", hub: SnsHub, numbers: Iterator[int]
+) -> None:
+    application = sns.create_platform_application(
+        Name=f"app-{next(numbers)}", Platform="GCM", Attributes={"PlatformCredential": "x"}
+    )["PlatformApplicationArn"]
+    device = sns.create_platform_endpoint(PlatformApplicationArn=application, Token="t")[
+        "EndpointArn"
+    ]
+    other = hub.client(region="eu-west-1")
+    with pytest.raises(ClientError, match="PlatformApplication does not exist"):
+        other.get_platform_application_attributes(PlatformApplicationArn=application)
+    with pytest.raises(ClientError, match="Endpoint does not exist"):
+        other.get_endpoint_attributes(EndpointArn=device)
+    with pytest.raises(ClientError, match="No endpoint found for the target arn specified"):
+        other.publish(TargetArn=device, Message="x")
+
+
 def test_user_data_of_an_endpoint_has_a_limit(sns: "SNSClient", numbers: Iterator[int]) -> None:
     application = sns.create_platform_application(
         Name=f"app-{next(numbers)}", Platform="GCM", Attributes={"PlatformCredential": "x"}

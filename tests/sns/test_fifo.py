@@ -175,7 +175,8 @@ def test_a_fifo_subscription_needs_a_fifo_dead_letter_queue(
 def published(sns: "SNSClient", topic: str, *texts: str) -> list[str]:
     return [
         sns.publish(
-            TopicArn=topic, Message=text, MessageGroupId="g", MessageDeduplicationId=text
+            TopicArn=topic, Message=text, MessageGroupId="g", MessageDeduplicationId=text,
+            MessageAttributes={"kind": {"DataType": "String", "StringValue": "k"}},
         )["MessageId"]
         for text in texts
     ]  # fmt: skip

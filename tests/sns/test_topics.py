@@ -232,8 +232,14 @@ def test_subscribing_again_is_the_same_or_an_error(
         )
 
 
-def test_unsubscribing(sns: "SNSClient", topic: str, inbox: Inbox, subscribed: Make) -> None:
+def test_unsubscribing(
+    sns: "SNSClient", hub: SnsHub, topic: str, inbox: Inbox, subscribed: Make
+) -> None:
     arn = subscribed()
+    fails(
+        hub.client(region="eu-west-1").get_subscription_attributes, code="InvalidParameter",
+        text="Invalid parameter: SubscriptionArn", SubscriptionArn=arn,
+    )  # fmt: skip
     sns.unsubscribe(SubscriptionArn=arn)
     sns.unsubscribe(SubscriptionArn=arn)
     sns.publish(TopicArn=topic, Message="x")
