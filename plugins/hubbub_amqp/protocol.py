@@ -15,6 +15,9 @@ from .encode import PROTOCOL_HEADER, encode_method_frame
 from .errors import AmqpError, Reply
 from .wire import FieldValue, Table
 
+#: What clients begin with: 0-9-1, or 0-9, which RabbitMQ takes for the same, and some say still.
+_HEADERS: Final = (PROTOCOL_HEADER, b"AMQP\x01\x01\x00\x09")
+
 #: Frames of a connection that is not tuned yet: client properties may be long.
 _UNTUNED_FRAME_MAX: Final = 8192
 
@@ -137,10 +140,10 @@ class ServerConnection:
         """
         if self.state is State.EXPECT_HEADER:
             self._header += data
-            if len(self._header) < 8 and PROTOCOL_HEADER.startswith(self._header):
+            if len(self._header) < 8 and any(each.startswith(self._header) for each in _HEADERS):
                 return
             self.state = State.GREETING
-            if not self._header.startswith(PROTOCOL_HEADER):
+            if not self._header.startswith(_HEADERS):
                 return
             data = self._header[8:]
         items = self._decoder.decode(data)
@@ -162,7 +165,7 @@ class ServerConnection:
             if events:
                 return events
         elif state is State.GREETING and self._header:
-            if not self._header.startswith(PROTOCOL_HEADER):
+            if not self._header.startswith(_HEADERS):
                 self.state = State.CLOSED
                 return [ev.Failed(None, PROTOCOL_HEADER)]
             self._header = b""

@@ -95,9 +95,11 @@ def test_another_protocol_is_told_ours(data: bytes) -> None:
     assert take(connection, LOGIN) == []
 
 
-def test_the_whole_login_in_single_bytes() -> None:
+@pytest.mark.parametrize("greeting", [HEADER, b"AMQP\1\1\0\x09"])
+def test_the_whole_login_in_single_bytes(greeting: bytes) -> None:
     connection = ServerConnection(SETTINGS)
-    events = [e for i in range(len(LOGIN)) for e in take(connection, LOGIN[i : i + 1])]
+    data = greeting + LOGIN.removeprefix(HEADER)
+    events = [e for i in range(len(data)) for e in take(connection, data[i : i + 1])]
     assert [type(event) for event in events] == [ev.HeaderSeen, ev.LoginAttempt, ev.OpenAttempt]
 
 

@@ -1703,7 +1703,7 @@ def raw_bad_properties(t: Talk, connect: Connect, own: str) -> None:
 
 for _label, _data in {
     "wrong_protocol": b"AMQP\x00\x00\x08\x00", "http": b"GET / HTTP/1.0\r\n\r\n", "amqp_1": b"AMQP\x00\x01\x00\x00",
-    "amqp_sasl": b"AMQP\x03\x01\x00\x00", "amqp_8": b"AMQP\x01\x01\x08\x00", "amqp_09": b"AMQP\x01\x01\x00\x09",
+    "amqp_sasl": b"AMQP\x03\x01\x00\x00", "amqp_8": b"AMQP\x01\x01\x08\x00",
 }.items():  # fmt: skip
 
     def _header(t: Talk, connect: Connect, own: str, data: bytes = _data) -> None:
@@ -1826,6 +1826,16 @@ def publish_to_trace(t: Talk, connect: Connect, own: str) -> None:
 @scenario
 def publish_to_log(t: Talk, connect: Connect, own: str) -> None:
     t.ask(Exchange.Declare(exchange="amq.rabbitmq.log", passive=True))
+
+
+@scenario
+def begins_as_0_9(t: Talk, connect: Connect, own: str) -> None:
+    other = connect(open_=False, heard=t)
+    other.write(b"AMQP\x01\x01\x00\x09")
+    start = other.expect("Connection.Start")
+    t.answers.append((start.version_major, start.version_minor))
+    other.say(Connection.StartOk({}, "PLAIN", "\0guest\0guest"))
+    other.answer()
 
 
 @scenario

@@ -30,7 +30,6 @@ DIFFERS = {
     "raw_basic_qos_trailing": "bytes behind the arguments do no harm",
     "raw_body_too_long": "501; RabbitMQ waits for ever",
     "header_amqp_8": "there is no 0-8 here, whose clients are gone",
-    "header_amqp_09": "there is no 0-9 here, whose clients are gone",
 }
 """Where we differ from RabbitMQ 3.10, and why."""
 
