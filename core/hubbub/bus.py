@@ -4,7 +4,8 @@ A plugin reaches it through a `hubbub.session.Session` only.
 """
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
@@ -194,6 +195,10 @@ class Bus:
         """Messages sent by address, those that the bus itself passes on included."""
         self.endpoints: Endpoints = _NoEndpoints()
         """Delivers to targets that are URLs; the hub sets it."""
+        self._routing = 0
+        """How deep in `as_one` it is."""
+        self._given: dict[object, Sequence[Message] | set[int]] = {}
+        """What is routed as one now: the messages, or ids of them, that each target was given."""
         engine.dead_letter = self._bury
         engine.lacks_dead_letter_queue = self._lacks_dead_letter_queue
         engine.report = report
@@ -231,6 +236,30 @@ class Bus:
 
         Messages of one address that follow one another are delivered as one batch.
         """
+        self._routing += 1
+        try:
+            return self._publish(realm, messages)
+        finally:
+            self._routing -= 1
+            if not self._routing:
+                self._given.clear()
+
+    @contextmanager
+    def as_one(self) -> Iterator[None]:
+        """Route all that is published inside as if it were one publish.
+
+        A queue or stream takes a message once then, by however many ways it comes, and even if it
+        is gone again by the second.
+        """
+        self._routing += 1
+        try:
+            yield
+        finally:
+            self._routing -= 1
+            if not self._routing:
+                self._given.clear()
+
+    def _publish(self, realm: str, messages: Sequence[Message]) -> Publication:
         commit: Commit = DONE
         unmatched: tuple[int, ...] = ()
         refused: dict[int, HubbubError] = _NO_ERRORS
@@ -271,14 +300,48 @@ class Bus:
             queue = self.engine.find_queue(realm, address.name)
             if queue is not None:
                 self.sent_to_queues += len(run)
-                return _publication(queue.enqueue(run))
+                return _publication(self._enqueue(queue, run))
         else:
             stream = self.engine.find_stream(realm, address.name)
             if stream is not None:
                 self.sent_to_streams += len(run)
-                return _append(stream, run, address.key)
+                return self._append(stream, run, address.key)
         error = NotFoundError(address.kind.value, address.name)
         return Publication(DONE, refused=dict.fromkeys(range(len(run)), error))
+
+    def _enqueue(self, queue: Queue, messages: Sequence[Message]) -> Enqueued:
+        """Put messages into a queue that it was not given by another way."""
+        new = self._new_to(queue, messages)
+        if new is None:
+            return queue.enqueue(messages)
+        result = queue.enqueue([messages[index] for index in new])
+        return Enqueued(
+            result.commit,
+            {new[index]: reason for index, reason in result.refused.items()},
+            {new[index]: first for index, first in result.duplicates.items()},
+        )
+
+    def _append(self, stream: Stream, messages: Sequence[Message], key: str | None) -> Publication:
+        """Append messages to a stream that it was not given by another way."""
+        new = self._new_to((stream, key), messages)
+        if new is None:
+            return _append(stream, messages, key)
+        result = _append(stream, [messages[index] for index in new], key)
+        return Publication(
+            result.commit, refused={new[index]: error for index, error in result.refused.items()}
+        )
+
+    def _new_to(self, target: object, messages: Sequence[Message]) -> list[int] | None:
+        """Tell which messages a target was not given yet in this routing; None: none was."""
+        given = self._given.get(target)
+        if given is None:
+            self._given[target] = messages
+            return None
+        if not isinstance(given, set):
+            given = self._given[target] = {message.id for message in given}
+        new = [index for index, message in enumerate(messages) if message.id not in given]
+        given.update(message.id for message in messages)
+        return None if len(new) == len(messages) else new
 
     def parse(self, text: str) -> Address | AddressError:
         """Parse an address once; it is remembered."""
@@ -546,7 +609,7 @@ class Bus:
             if queue is None:
                 self.lost("no such queue", len(batch.messages), target)
                 return None
-            return queue.enqueue(batch.messages)
+            return self._enqueue(queue, batch.messages)
 
         return deliver
 
@@ -560,7 +623,7 @@ class Bus:
             if stream is None:
                 self.lost("no such stream", len(batch.messages), target)
                 return None
-            result = _append(stream, batch.messages, address.key)
+            result = self._append(stream, batch.messages, address.key)
             refused = {index: str(error) for index, error in result.refused.items()}
             return Enqueued(result.commit, refused, _NO_DUPLICATES)
 

@@ -5,6 +5,7 @@ forget to.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self
@@ -343,6 +344,14 @@ class Session:
         if refused:
             return self._publish_some(messages, refused)
         return self._bus.publish(self.realm, messages)
+
+    def as_one(self) -> AbstractContextManager[None]:
+        """Route all that is published and forwarded inside as if it were one publish.
+
+        A queue or stream takes a message once then, by however many ways it comes, and even if it
+        is gone again by the second.
+        """
+        return self._bus.as_one()
 
     def new_id(self) -> int:
         """Return an id for a message that is made from another one."""

@@ -401,15 +401,16 @@ class VirtualHost:
     def pass_on(self, messages: Sequence[Message], exchange: Exchange) -> Publication:
         """Publish messages that the bus has seen to another exchange, by their routing keys."""
         copies = [self.copy_for(each, exchange.name, self._key_of(each)) for each in messages]
-        publication = self.publish_further(
-            self.bus,
-            self.bus.forward(copies),
-            (
-                (index, self.copy_for(each, exchange.name, key))
-                for index, each in enumerate(messages)
-                for key in copied_to(each)
-            ),
-        )
+        with self.bus.as_one():
+            publication = self.publish_further(
+                self.bus,
+                self.bus.forward(copies),
+                (
+                    (index, self.copy_for(each, exchange.name, key))
+                    for index, each in enumerate(messages)
+                    for key in copied_to(each)
+                ),
+            )
         alternate = self.exchanges.get(exchange.alternate or "")
         places = publication.unmatched
         if not places or not exchange.alternate or alternate is None:

@@ -149,23 +149,27 @@ class Publisher:
         if special and any(message.address == _DELAYED_ADDRESS for message in messages):
             return await self._publish_with_delayed(pending, messages)
         try:
-            publication = bus.publish(messages)
+            publication = self._route(pending, messages) if special else bus.publish(messages)
         except UnavailableError as error:
             return bus.commit(), dict.fromkeys(range(len(messages)), error)
-        if special:
-            host = connection.host
-            publication = host.publish_further(
+        if not (publication.refused or publication.unmatched):
+            return publication.commit, {}
+        return self._sort_out(pending, messages, publication)
+
+    def _route(self, pending: list[Pending], messages: list[Message]) -> Publication:
+        """Publish messages, some of which have further routing keys."""
+        connection = self._connection
+        bus, host = connection.bus, connection.host
+        with bus.as_one():
+            return host.publish_further(
                 bus,
-                publication,
+                bus.publish(messages),
                 (
                     (index, host.copy_for(messages[index], each.route.exchange.name, key))
                     for index, each in enumerate(pending)
                     for key in each.template.more
                 ),
             )
-        if not (publication.refused or publication.unmatched):
-            return publication.commit, {}
-        return self._sort_out(pending, messages, publication)
 
     async def _publish_with_delayed(
         self, pending: list[Pending], messages: list[Message]

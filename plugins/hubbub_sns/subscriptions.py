@@ -333,7 +333,11 @@ class Subscriptions:
         if Arn.parse(parse_subscription(text)).region != context.region:
             raise invalid_parameter("SubscriptionArn")
         subscription = self._store.subscriptions.get(text)
-        if subscription is None or subscription.deleted:
+        if (
+            subscription is None
+            or subscription.deleted
+            or Arn.parse(subscription.arn).region != context.region
+        ):
             raise not_found("Subscription")
         return subscription
 

@@ -18,7 +18,7 @@ from hubbub import (
     StreamSettings,
 )
 from hubbub.bus import Bus
-from hubbub.engine.contract import Queue
+from hubbub.engine.contract import ConsumerTerms, Queue
 from hubbub.engine.embedded import EmbeddedEngine
 from hubbub.engine.journal import MemoryJournal
 from hubbub.engine.sqlite import SqliteJournal
@@ -95,6 +95,40 @@ async def test_messages_nobody_sees_are_told_by_index(harness: Harness) -> None:
         harness.message("a", b"yes"), harness.message("a", b"no"), harness.message("b")
     )
     assert result.unmatched == (1, 2)
+
+
+async def test_a_target_is_given_a_message_once_by_many_ways(harness: Harness) -> None:
+    queue = await harness.queue("q")
+    stream = await harness.engine.create_stream(REALM, "s", StreamSettings(), 1)
+    taken: list[bytes] = []
+    queue.consume(
+        lambda deliveries: taken.extend(each.message.body for each in deliveries),
+        ConsumerTerms(owner="c", settled=True),
+        lambda reason: None,
+    )
+    for target in ("$queue/q", "$stream/s"):
+        harness.bus.subscribe(REALM, "a/#", target)
+        harness.bus.subscribe(REALM, "#", target, accepts=lambda message: message.body != b"2")
+    harness.publish(harness.message("a", b"1"), harness.message("a", b"2"))
+    harness.publish(harness.message("b", b"3"))
+    assert taken == [b"1", b"2", b"3"]
+    assert len(stream) == 3
+
+
+async def test_what_is_published_as_one_comes_once(harness: Harness) -> None:
+    queue = await harness.queue("q", max_length=0, dead_letter="$queue/dead")
+    dead = await harness.queue("dead")
+    harness.bus.subscribe(REALM, "+", "$queue/q")
+    first = harness.message("a")
+    copy = msgspec.structs.replace(first, address="b")
+    with harness.bus.as_one():
+        harness.publish(first)
+        assert not harness.publish(copy).unmatched
+        harness.publish(harness.message("b", b"another"))
+    assert [each.body for each in await drain(dead)] == [b"x", b"another"]
+    harness.publish(copy)
+    assert [each.body for each in await drain(dead)] == [b"x"]
+    assert queue.counts().visible == 0
 
 
 async def test_an_exchange_is_seen_by_its_own_bindings_and_by_plain_subscriptions(

@@ -750,6 +750,60 @@ def carbon_copies(t: Talk, connect: Connect, own: str) -> None:
 
 
 @scenario
+def copies_to_a_consumer_of_both_keys(t: Talk, connect: Connect, own: str) -> None:
+    t.ask(Exchange.Declare(exchange=own))
+    t.ask(Queue.Declare(queue=own))
+    for key in "ab":
+        t.ask(Queue.Bind(queue=own, exchange=own, routing_key=key))
+    t.ask(Basic.Consume(queue=own, no_ack=True, consumer_tag="c"))
+    t.publish(own, "a", headers={"CC": ["b", "b"]})
+    t.rest()
+
+
+@scenario
+def many_ways_to_one_consumer(t: Talk, connect: Connect, own: str) -> None:
+    t.ask(Exchange.Declare(exchange=own, exchange_type="topic"))
+    t.ask(Exchange.Declare(exchange=f"{own}.all", exchange_type="fanout"))
+    t.ask(Queue.Declare(queue=own))
+    for key in ("#", "a", "*"):
+        t.ask(Queue.Bind(queue=own, exchange=own, routing_key=key))
+    t.ask(Queue.Bind(queue=own, exchange=f"{own}.all", routing_key=""))
+    t.ask(Exchange.Bind(destination=own, source=f"{own}.all", routing_key=""))
+    t.ask(Basic.Consume(queue=own, no_ack=True, consumer_tag="c"))
+    t.publish(own, "a", b"by three bindings")
+    t.publish(f"{own}.all", "a", b"by two exchanges")
+    t.rest()
+
+
+@scenario
+def many_ways_to_a_queue_that_drops(t: Talk, connect: Connect, own: str) -> None:
+    arguments: dict[str, Any] = {
+        "x-max-length": 0, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{own}.dead",
+    }  # fmt: skip
+    t.ask(Queue.Declare(queue=f"{own}.dead"))
+    t.ask(Queue.Declare(queue=own, arguments=arguments))
+    for key in "ab":
+        t.ask(Queue.Bind(queue=own, exchange="amq.direct", routing_key=f"{own}.{key}"))
+    t.publish("amq.direct", f"{own}.a", headers={"CC": [f"{own}.b"]})
+    t.until(f"{own}.dead", 1)
+    t.rest()
+
+
+@scenario
+def many_ways_to_a_stream(t: Talk, connect: Connect, own: str) -> None:
+    arguments: dict[str, Any] = {"x-queue-type": "stream"}
+    t.ask(Queue.Declare(queue=own, durable=True, arguments=arguments))
+    t.ask(Exchange.Declare(exchange=own, exchange_type="topic"))
+    for key in ("#", "a"):
+        t.ask(Queue.Bind(queue=own, exchange=own, routing_key=key))
+    t.ask(Basic.Qos(prefetch_count=10))
+    t.ask(Basic.Consume(queue=own, consumer_tag="c", arguments={"x-stream-offset": "first"}))
+    t.publish(own, "a")
+    t.rest()
+    t.ask(Queue.Delete(queue=own))
+
+
+@scenario
 def copies_beyond_a_bound_exchange(t: Talk, connect: Connect, own: str) -> None:
     t.ask(Exchange.Declare(exchange=own))
     t.ask(Exchange.Declare(exchange=f"{own}.next"))
