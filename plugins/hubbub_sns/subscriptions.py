@@ -333,11 +333,7 @@ class Subscriptions:
         if Arn.parse(parse_subscription(text)).region != context.region:
             raise invalid_parameter("SubscriptionArn")
         subscription = self._store.subscriptions.get(text)
-        if (
-            subscription is None
-            or subscription.deleted
-            or Arn.parse(subscription.arn).region != context.region
-        ):
+        if subscription is None or subscription.deleted:
             raise not_found("Subscription")
         return subscription
 
