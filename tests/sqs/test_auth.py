@@ -75,6 +75,13 @@ def test_bad_signatures(verifying: SqsHub) -> None:
         answer = wire.json("ListQueues", {})
         assert answer.status == 403
         assert answer.json["__type"].endswith("#MissingAuthenticationTokenException")
+        wire.send_json("ListQueues", {}, Authorization="AWS4-HMAC-SHA256 Signature=1")
+        answer = wire.read()
+        assert answer.json["__type"].endswith("#IncompleteSignatureException")
+        assert answer.json["message"].startswith(
+            "Authorization header requires 'Credential' parameter. "
+            "Authorization header requires 'SignedHeaders' parameter. "
+        )
 
 
 def test_a_signature_of_another_time(verifying: SqsHub) -> None:
