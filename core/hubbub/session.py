@@ -241,6 +241,10 @@ class Session:
         """
         self._own |= {address}
 
+    def disown(self, address: str) -> None:
+        """End what `adopt` began."""
+        self._own -= {address}
+
     def _demand(self, action: str, resource: str) -> None:
         if resource in self._own:
             return
@@ -475,16 +479,23 @@ class Session:
     async def create_queue(self, name: str, settings: QueueSettings) -> QueueInfo:
         """Create a queue; it is kept when `commit()` is.
 
+        Who names a dead-letter address needs the permission to publish there.
+
         Raises:
             ExistsError, DeniedError, AddressError.
         """
         queue_address(name)
         self._demand("configure", spell_queue(name))
+        if settings.dead_letter is not None:
+            self._demand("publish", settings.dead_letter)
         return QueueInfo(await self._engine.create_queue(self.realm, name, settings))
 
     async def configure_queue(self, name: str, settings: QueueSettings) -> Commit:
-        """Change a queue's settings while it runs."""
-        return await self._queue(name, "configure").configure(settings)
+        """Change a queue's settings while it runs; another dead-letter address as for a new one."""
+        queue = self._queue(name, "configure")
+        if settings.dead_letter not in {None, queue.settings.dead_letter}:
+            self._demand("publish", settings.dead_letter)
+        return await queue.configure(settings)
 
     async def delete_queue(self, name: str) -> Commit:
         """Delete a queue, all it holds, and the subscriptions that lead to it."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
@@ -19,6 +20,7 @@ from hubbub import (
     StreamInfo,
     UnavailableError,
     Window,
+    queue_address,
 )
 
 from . import methods as m
@@ -44,8 +46,9 @@ from .declaring import (
 from .encode import encode_content, encode_method_frame
 from .errors import AmqpError, Reply
 from .exchanges import Binding, Exchange, ExchangeRecord, check_binding
-from .mapping import DEFAULT_EXCHANGE, REPLY_TO, RESERVED
+from .mapping import DEAD_TOPIC, DEFAULT_EXCHANGE, REPLY_TO, RESERVED, address_of
 from .publisher import Pending
+from .wire import FieldValue
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -232,6 +235,8 @@ class Channel(ChannelState):
             if name.startswith("amq.") and name not in host.exchanges:
                 raise _reserved("exchange", name)
             self._may_configure_exchange(name)
+            if name not in host.exchanges:
+                self._check_alternate(name, method.arguments.get("alternate-exchange"))
             arguments = method.arguments.raw or b""
             host.declare(
                 ExchangeRecord(
@@ -242,6 +247,15 @@ class Channel(ChannelState):
             await self.connection.bus.commit().wait()
         if not method.no_wait:
             self._say(m.ExchangeDeclareOk())
+
+    def _check_alternate(self, name: str, alternate: FieldValue) -> None:
+        """Check that the client may read an exchange and write to its alternate one."""
+        if not isinstance(alternate, str):
+            return
+        for action, exchange in (("subscribe", name), ("publish", alternate)):
+            resource = self.connection.resource(exchange)
+            if not self.connection.bus.allowed(action, resource):
+                raise DeniedError(self.connection.user, action, resource)
 
     async def _exchange_delete(self, method: m.ExchangeDelete) -> None:
         host, name = self.connection.host, method.exchange
@@ -340,6 +354,29 @@ class Channel(ChannelState):
         if (have := Declaration.read(label)) is not None:
             check_equivalent(name, self._vhost, have, wanted)
 
+    def _check_dead_letters(self, name: str, exchange: str, key: str | None) -> None:
+        """Check that the client may read a queue and write to its dead-letter exchange."""
+        if key is not None:
+            target = address_of(exchange, key)
+        else:
+            target = self.connection.resource(exchange) if exchange else "$queue/#"
+        for action, resource in (("consume", str(queue_address(name))), ("publish", target)):
+            if not self.connection.bus.allowed(action, resource):
+                raise DeniedError(self.connection.user, action, resource)
+
+    @contextmanager
+    def _may_bury(self, address: str | None) -> Iterator[None]:
+        """Allow a dead-letter address that stands for an exchange, which was checked."""
+        bus = self.connection.bus
+        if address is None or not address.startswith(DEAD_TOPIC):
+            yield
+            return
+        bus.adopt(address)
+        try:
+            yield
+        finally:
+            bus.disown(address)
+
     async def _create(self, name: str, wanted: Declaration) -> None:
         check_declaration(name, self._vhost, wanted)
         connection = self.connection
@@ -349,7 +386,11 @@ class Channel(ChannelState):
                 await bus.create_stream(name, stream_settings(wanted))
                 connection.host.keep_stream(name, wanted.label)
             else:
-                await bus.create_queue(name, queue_settings(wanted, connection.id))
+                if wanted.dead_letters is not None:
+                    self._check_dead_letters(name, *wanted.dead_letters)
+                settings = queue_settings(wanted, connection.id)
+                with self._may_bury(settings.dead_letter):
+                    await bus.create_queue(name, settings)
                 if wanted.exclusive:
                     connection.exclusive.add(name)
         except ExistsError:  # another client was quicker

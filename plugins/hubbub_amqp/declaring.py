@@ -71,6 +71,15 @@ class Declaration(msgspec.Struct, frozen=True):
         return str(self.table.get("x-queue-type", "classic"))
 
     @property
+    def dead_letters(self) -> tuple[str, str | None] | None:
+        """Its dead-letter exchange and routing key (None: a message's own); None if it has none."""
+        table = self.table
+        exchange, key = table.get("x-dead-letter-exchange"), table.get("x-dead-letter-routing-key")
+        if not isinstance(exchange, str):
+            return None
+        return exchange, key if isinstance(key, str) else None
+
+    @property
     def consumer_timeout(self) -> float | None:
         """Seconds in which its consumers must acknowledge; None: as the server has it."""
         value = self.table.get("x-consumer-timeout")
@@ -278,10 +287,7 @@ def queue_settings(wanted: Declaration, owner: str) -> QueueSettings:
         value = table.get(argument)
         return value if isinstance(value, int) else None
 
-    exchange, key = table.get("x-dead-letter-exchange"), table.get("x-dead-letter-routing-key")
-    dead_letter = None
-    if isinstance(exchange, str):
-        dead_letter = dead_letter_address(exchange, key if isinstance(key, str) else None)
+    dead_letters = wanted.dead_letters
     limit = number("x-delivery-limit")
     overflow = _OVERFLOWS[str(table.get("x-overflow", "drop-head"))]
     return QueueSettings(
@@ -294,7 +300,7 @@ def queue_settings(wanted: Declaration, owner: str) -> QueueSettings:
         max_bytes=number("x-max-length-bytes"),
         overflow=overflow,  # type: ignore[arg-type]
         max_receives=None if limit is None or limit < 0 else limit + 1,
-        dead_letter=dead_letter,
+        dead_letter=None if dead_letters is None else dead_letter_address(*dead_letters),
         priorities=number("x-max-priority") or 0,
         single_active=table.get("x-single-active-consumer") is True,
         labels={LABEL: wanted.label},

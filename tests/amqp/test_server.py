@@ -305,8 +305,15 @@ resource = ["$queue/mine"]
     return load_config(file)
 
 
+OWN_EXCHANGE = """
+[[users.permissions]]
+action = ["configure", "subscribe"]
+resource = ["own/#"]
+"""
+
+
 def test_permissions(serve: Serve, tmp_path: Path, connect: Connect) -> None:
-    port = serve(restricted(tmp_path)).address("AMQP")[1]
+    port = serve(restricted(tmp_path, OWN_EXCHANGE)).address("AMQP")[1]
     with pytest.raises(pika.exceptions.ProbableAuthenticationError):
         connect(port)
     connection = connect(port, credentials=pika.PlainCredentials("app", "secret"))
@@ -320,6 +327,10 @@ def test_permissions(serve: Serve, tmp_path: Path, connect: Connect) -> None:
         (lambda c: c.queue_bind("mine", "amq.direct", "k"), "exchange 'amq.direct'"),
         (lambda c: publish_surely(c, "amq.direct"), "exchange 'amq.direct'"),
         (lambda c: publish_surely(c, ""), "exchange ''"),
+        (lambda c: declare_dead(c, "amq.direct"), "exchange 'amq.direct'"),
+        (lambda c: declare_dead(c, "amq.direct", "k"), "exchange 'amq.direct'"),
+        (lambda c: declare_dead(c, "", "other"), "queue 'other'"),
+        (lambda c: declare_alternate(c, "amq.direct"), "exchange 'amq.direct'"),
     ):
         channel = connection.channel()
         with pytest.raises(pika.exceptions.ChannelClosedByBroker) as caught:
@@ -328,6 +339,18 @@ def test_permissions(serve: Serve, tmp_path: Path, connect: Connect) -> None:
             403,
             f"ACCESS_REFUSED - access to {text} in vhost '/' refused for user 'app'",
         )
+
+
+def declare_dead(channel: Any, exchange: str, key: str | None = None) -> None:
+    channel.queue_delete("mine")
+    arguments = {"x-dead-letter-exchange": exchange}
+    if key is not None:
+        arguments["x-dead-letter-routing-key"] = key
+    channel.queue_declare("mine", arguments=arguments)
+
+
+def declare_alternate(channel: Any, exchange: str) -> None:
+    channel.exchange_declare("own", arguments={"alternate-exchange": exchange})
 
 
 def publish_surely(channel: Any, exchange: str) -> None:

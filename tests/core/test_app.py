@@ -24,6 +24,7 @@ from hubbub import (
     ListenerSettings,
     Message,
     Outcome,
+    Permission,
     Principal,
     QueueSettings,
     Receipt,
@@ -35,6 +36,7 @@ from hubbub import (
     hookimpl,
     queue_address,
 )
+from hubbub.auth import ResourcePattern
 from hubbub.config import HubSettings, PluginSettings, QueueSection, StreamSection
 from hubbub.engine.embedded import EmbeddedEngine
 from hubbub.engine.journal import MemoryJournal
@@ -464,3 +466,26 @@ async def test_protocols_over_websocket_are_gathered() -> None:
 def test_every_hook_has_a_test(name: str) -> None:
     files = Path(__file__).parent.glob("test_*.py")
     assert any(re.search(rf"def {name}\(\s*self", path.read_text()) for path in files)
+
+
+async def test_a_dead_letter_address_needs_the_permission_to_publish_there() -> None:
+    patterns = (ResourcePattern("$queue/mine"), ResourcePattern("a/#"))
+    principal = Principal("somebody", permissions=(Permission(frozenset({"*"}), patterns),))
+    hub = make_hub()
+    async with hub.running():
+        with hub.session(principal, protocol="test-1", client="c") as session:
+            theirs = QueueSettings(dead_letter="$queue/theirs")
+            with pytest.raises(DeniedError, match="publish"):
+                await session.create_queue("mine", theirs)
+            assert session.find_queue("mine") is None
+            await session.create_queue("mine", QueueSettings(dead_letter="a/b"))
+            with pytest.raises(DeniedError, match="publish"):
+                await session.configure_queue("mine", theirs)
+            session.adopt("$queue/theirs")
+            await session.configure_queue("mine", theirs)
+            session.disown("$queue/theirs")
+            # What is there already needs nothing, and neither does what ends it.
+            await session.configure_queue("mine", QueueSettings(dead_letter="$queue/theirs"))
+            await session.configure_queue("mine", QueueSettings())
+            with pytest.raises(DeniedError, match="publish"):
+                await session.configure_queue("mine", theirs)

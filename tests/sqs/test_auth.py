@@ -1,5 +1,6 @@
 """Who may call: access keys, signatures, users and their permissions."""
 
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -114,6 +115,22 @@ def test_what_a_user_may_not(verifying: SqsHub) -> None:
     ann = verifying.client("AKIAANN", "ann's secret")
     with refused("AccessDenied", "'ann' may not configure '$queue/other'", status=403):
         ann.create_queue(QueueName="other")
+
+
+def test_dead_letters_go_where_a_user_may_send(open_hub: SqsHub) -> None:
+    everybody = open_hub.client()
+    for name in ("drop", "other"):
+        everybody.create_queue(QueueName=name)
+    ann = open_hub.client("AKIAANN", "ann's secret")
+    url = ann.create_queue(QueueName="mine")["QueueUrl"]
+
+    def policy(name: str) -> Any:
+        arn = f"arn:aws:sqs:us-east-1:000000000000:{name}"
+        return {"RedrivePolicy": json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1})}
+
+    ann.set_queue_attributes(QueueUrl=url, Attributes=policy("drop"))
+    with refused("AccessDenied", "'ann' may not publish '$queue/other'", status=403):
+        ann.set_queue_attributes(QueueUrl=url, Attributes=policy("other"))
 
 
 def test_sending_is_not_receiving(open_hub: SqsHub) -> None:

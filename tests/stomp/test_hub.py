@@ -86,6 +86,16 @@ def test_what_is_not_allowed(
         assert action in frame.body.decode()
 
 
+def test_dead_letters_go_where_a_client_may_send(guarded: ServedHub) -> None:
+    headers = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "theirs"}
+    with connecting(guarded, login="guest", passcode="guest") as client:
+        client.send("SEND", destination="/queue/mine%2Fdead", receipt="r", **headers)
+        client.expect("RECEIPT")
+        headers["x-dead-letter-routing-key"] = "other"
+        client.send("SEND", destination="/queue/mine%2Fmore", receipt="r", **headers)
+        assert "publish '$queue/other'" in client.expect("ERROR").body.decode()
+
+
 @pytest.mark.parametrize("ack", ["auto", "client"])
 def test_what_is_allowed(guarded: ServedHub, ack: str) -> None:
     with connecting(guarded, login="guest", passcode="guest") as client:
