@@ -259,6 +259,28 @@ async def test_records_over_the_memory_limit_are_paged_out_and_read_back(tmp_pat
         assert engine.memory == 0
 
 
+async def test_all_publishers_that_wait_for_memory_go_on_when_there_is_room() -> None:
+    engine = EmbeddedEngine(MemoryJournal(), ManualClock(), memory_limit=10_000)
+    async with engine.running():
+        engine.count(30_000)
+        gone_on: list[int] = []
+
+        async def publish(number: int) -> None:
+            await engine.ready()
+            gone_on.append(number)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(3):
+                nursery.start_soon(publish, number)
+            await trio.testing.wait_all_tasks_blocked()
+            assert gone_on == []
+            with trio.fail_after(5):
+                engine.count(-30_000)
+                await trio.testing.wait_all_tasks_blocked()
+            assert sorted(gone_on) == [0, 1, 2]
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_folder_is_for_one_engine(tmp_path: Path) -> None:
     async with reopened(tmp_path):
         with pytest.raises(UnavailableError, match="data"):

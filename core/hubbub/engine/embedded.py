@@ -165,7 +165,8 @@ class EmbeddedEngine(Engine):
         if self.memory > 2 * self._limit:
             with trio.move_on_after(_READY_DEADLINE) as scope:
                 while self.memory > 2 * self._limit:
-                    self._room = trio.Event()
+                    if self._room.is_set():  # all who wait share one
+                        self._room = trio.Event()
                     await self._room.wait()
             if scope.cancelled_caught:
                 raise UnavailableError(
