@@ -17,15 +17,18 @@ from hubbub.http.http2_frames import (
     FrameReader,
 )
 
+BEGIN = PREFACE + SettingsFrame(0).serialize()
+
 
 def read(pieces: list[bytes]) -> list[Frame]:
+    """Return the frames behind the preface, to which a SETTINGS frame belongs."""
     reader = FrameReader(max_header_bytes=1000)
     frames = []
     for piece in pieces:
         reader.feed(piece)
         while (frame := reader.next()) is not None:
             frames.append(frame)
-    return frames
+    return frames[1:]
 
 
 FRAMES = st.lists(
@@ -43,7 +46,7 @@ FRAMES = st.lists(
 
 @given(FRAMES, st.data())
 def test_whole_or_in_pieces(frames: list[bytes], data: st.DataObject) -> None:
-    whole = PREFACE + b"".join(frames)
+    whole = BEGIN + b"".join(frames)
     cuts = data.draw(st.lists(st.integers(0, len(whole)), max_size=10))
     places = [0, *sorted(cuts), len(whole)]
     pieces = [whole[begin:end] for begin, end in itertools.pairwise(places)]
@@ -53,29 +56,35 @@ def test_whole_or_in_pieces(frames: list[bytes], data: st.DataObject) -> None:
 
 @given(st.binary())
 def test_any_bytes_give_frames_or_one_error(data: bytes) -> None:
-    for begin in (b"", PREFACE):
+    for begin in (b"", PREFACE, BEGIN):
         with contextlib.suppress(FrameError):
             read([begin + data])
 
 
+@pytest.mark.parametrize("first", [PingFrame(0), SettingsFrame(0, flags=["ACK"])])
+def test_settings_come_first(first: PingFrame | SettingsFrame) -> None:
+    with pytest.raises(FrameError, match="not SETTINGS"):
+        read([PREFACE + first.serialize()])
+
+
 def test_fields() -> None:
-    (frame,) = read([PREFACE + DataFrame(7, b"abc", flags=["END_STREAM"]).serialize()])
+    (frame,) = read([BEGIN + DataFrame(7, b"abc", flags=["END_STREAM"]).serialize()])
     assert (frame.type, frame.stream, frame.length) == (0, 7, 3)
 
 
 def test_a_long_frame_is_refused_by_its_header() -> None:
     header = (MAX_FRAME_SIZE + 1).to_bytes(3) + bytes(6)
     with pytest.raises(FrameError, match="16385 bytes"):
-        read([PREFACE + header])
-    assert read([PREFACE + DataFrame(1, bytes(MAX_FRAME_SIZE)).serialize()])
+        read([BEGIN + header])
+    assert read([BEGIN + DataFrame(1, bytes(MAX_FRAME_SIZE)).serialize()])
 
 
 def test_header_blocks_are_counted_together() -> None:
     block = HeadersFrame(1, bytes(600)).serialize()
     with pytest.raises(FrameError, match="headers too large"):
-        read([PREFACE + block + ContinuationFrame(1, bytes(401)).serialize()])
+        read([BEGIN + block + ContinuationFrame(1, bytes(401)).serialize()])
     end = ContinuationFrame(1, bytes(400), flags=["END_HEADERS"]).serialize()
-    assert len(read([PREFACE + (block + end) * 3])) == 6
+    assert len(read([BEGIN + (block + end) * 3])) == 6
 
 
 def test_it_knows_whether_headers_are_under_way() -> None:
@@ -83,8 +92,8 @@ def test_it_knows_whether_headers_are_under_way() -> None:
     block = HeadersFrame(1, b"abc").serialize()
     states = []
     for part in (
-        PREFACE[:5],
-        PREFACE[5:],
+        BEGIN[:5],
+        BEGIN[5:],
         block[:3],
         block[3:5],
         block[5:],
@@ -109,7 +118,7 @@ def spend_all(allowance: Allowance, frame: Frame, now: float, *, known: bool = T
 
 
 def cut(frame: DataFrame | HeadersFrame | PingFrame | SettingsFrame) -> Frame:
-    return read([PREFACE + frame.serialize()])[0]
+    return read([BEGIN + frame.serialize()])[0]
 
 
 PING = cut(PingFrame(0, bytes(8)))

@@ -70,6 +70,7 @@ class FrameReader:
         self._max_header_bytes = max_header_bytes
         self._buffer = bytearray()
         self._preface_left = PREFACE
+        self._settings_are_due = True  # the second half of the preface (RFC 9113, 3.4)
         self._block_bytes = -1  # of the header block that is open; -1: none is
 
     @property
@@ -107,6 +108,10 @@ class FrameReader:
         )
         flags = buffer[4]
         del buffer[: HEADER_SIZE + length]
+        if self._settings_are_due:
+            self._settings_are_due = False
+            if frame.type != FrameType.SETTINGS or flags & ACK:
+                raise FrameError(PROTOCOL_ERROR, "the first frame is not SETTINGS")
         if frame.type == FrameType.HEADERS:
             self._count_block(0, length, flags)
         elif frame.type == FrameType.GOAWAY:
