@@ -416,7 +416,13 @@ class Connection:
                 raise AssertionError(f"{event} on an open connection")
 
     async def _update_secret(self, secret: bytes) -> None:
-        """Let the client prove itself anew, by a password that has changed."""
+        """Let the client prove itself anew, by a password that has changed.
+
+        Who was let in without proof needs none now: RabbitMQ's guest may say anything here.
+        """
+        if self._principal is not None and self._principal.anonymous:
+            self.write(encode_method_frame(0, ConnectionUpdateSecretOk()))
+            return
         try:
             principal = await self._authenticator.authenticate(
                 Password(self.user, secret, self.transport.peer, PROTOCOL)

@@ -353,6 +353,14 @@ def declare_alternate(channel: Any, exchange: str) -> None:
     channel.exchange_declare("own", arguments={"alternate-exchange": exchange})
 
 
+def test_a_new_secret_is_looked_at(serve: Serve, tmp_path: Path, connect: Connect) -> None:
+    port = serve(restricted(tmp_path)).address("AMQP")[1]
+    connection = connect(port, credentials=pika.PlainCredentials("app", "secret"))
+    connection.update_secret("secret", "because")
+    with pytest.raises(pika.exceptions.ConnectionClosedByBroker, match="403"):
+        connection.update_secret("another", "because")
+
+
 def publish_surely(channel: Any, exchange: str) -> None:
     channel.confirm_delivery()
     channel.basic_publish(exchange, "k", b"x")

@@ -314,6 +314,7 @@ for label, methods in {
     "channel_close": [lambda own: Channel.Close(200, "bye", 0, 0)],
     "connection_close": [lambda own: Connection.Close(200, "bye", 0, 0)],
     "update_secret": [lambda own: Connection.UpdateSecret("guest", "because")],
+    "update_secret_to_another": [lambda own: Connection.UpdateSecret("new", "because")],
     "server_method": [lambda own: Queue.DeclareOk("q", 0, 0)],
     "server_method_on_connection": [lambda own: Connection.OpenOk()],
 }.items():  # fmt: skip
