@@ -1,4 +1,4 @@
-"""The one error that a client's bytes can cause, and the texts that clients of RabbitMQ know."""
+"""What a client's bytes can cause to be raised, and the texts that clients of RabbitMQ know."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ class StompError(Exception):
     def __str__(self) -> str:
         """Say both in one line."""
         return f"{self.summary}: {' '.join(self.detail.split())}"
+
+
+class SelectorError(ValueError):
+    """The text is no selector; the message says where and why."""
 
 
 def malformed(detail: str) -> StompError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -34,9 +34,11 @@ from .broker import Broker
 from .connection import Connection
 from .demo import scenes
 from .mapping import property_of
-from .selectors import SelectorCompiler
 from .settings import StompSettings, StompWebSocket
 from .subscriptions import NO_LOCAL, SELECTOR
+
+if TYPE_CHECKING:
+    from .selectors import SelectorCompiler
 
 SUBPROTOCOLS = ("v12.stomp", "v11.stomp", "v10.stomp")
 """The names of STOMP among WebSocket's subprotocols."""
@@ -70,6 +72,9 @@ class StompPlugin:
         accepts = self._filters.get(text)
         if accepts is None:
             if self._compiler is None:
+                # When somebody has a selector: its parser takes a while to import and to make.
+                from .selectors import SelectorCompiler  # noqa: PLC0415
+
                 self._compiler = SelectorCompiler()
             selector = self._compiler.compile(text)
 

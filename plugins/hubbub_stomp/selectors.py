@@ -17,6 +17,8 @@ from typing import Any, Final, TypeAlias
 from lark import Lark, Token, Transformer, v_args
 from lark.exceptions import LarkError, UnexpectedInput, UnexpectedToken, VisitError
 
+from .errors import SelectorError
+
 MAX_SELECTOR: Final = 4096
 """Characters of a selector."""
 MAX_NESTING: Final = 100
@@ -30,10 +32,6 @@ Lookup: TypeAlias = Callable[[str], Any]
 Selector: TypeAlias = Callable[[Lookup], bool]
 
 _Value: TypeAlias = Callable[[Lookup], Any]
-
-
-class SelectorError(ValueError):
-    """The text is no selector; the message says where and why."""
 
 
 _GRAMMAR: Final = r"""

@@ -40,7 +40,7 @@ from hubbub import (
 )
 
 from .destinations import REPLY_PREFIX, Destination, Place, check_queue, parse_destination
-from .errors import StompError, unsupported
+from .errors import SelectorError, StompError, unsupported
 from .frames import header_line
 from .mapping import message_tail
 from .protocol import AckMode, ServerConnection, State, Subscription
@@ -52,7 +52,6 @@ from .queueing import (
     subscription_queue,
     wants_stream,
 )
-from .selectors import SelectorError
 
 if TYPE_CHECKING:
     from .broker import Broker

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubbub_stomp.selectors import SelectorCompiler, SelectorError
+from hubbub_stomp.errors import SelectorError
+from hubbub_stomp.selectors import SelectorCompiler
 
 COMPILER = SelectorCompiler()
 MESSAGE: dict[str, Any] = {
