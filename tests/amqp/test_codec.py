@@ -320,6 +320,13 @@ def test_contents_of_channels_interleave() -> None:
     assert decoder.error is None
 
 
+def test_a_frame_may_be_too_large_by_its_overhead() -> None:
+    for size, passes in ((4096, True), (4097, False)):
+        decoder = Decoder(frame_max=4096)
+        items = decoder.decode(publish() + header(size) + frame(3, 1, bytes(size)))
+        assert (len(items), decoder.error is None) == (passes, passes)
+
+
 def test_a_body_that_is_too_large_is_passed_over() -> None:
     decoder = Decoder(max_body=3)
     data = publish() + header(4) + frame(3, 1, b"ab") + frame(3, 1, b"cd")

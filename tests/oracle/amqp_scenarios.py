@@ -1691,6 +1691,28 @@ def unacked_after_channel_error(t: Talk, connect: Connect, own: str) -> None:
     t.ask(Basic.Get(queue=own))
 
 
+def _publish_in_frames_of(t: Talk, own: str, size: int) -> None:
+    """Publish a body in two frames, the first of which has a payload of `size` bytes."""
+    from pamqp import body, frame, header
+
+    t.ask(Queue.Declare(queue=own))
+    t.say(Basic.Publish(exchange="", routing_key=own))
+    t.write(frame.marshal(header.ContentHeader(0, size + 1, Basic.Properties()), 1))
+    for part in (bytes(size), b"x"):
+        t.write(frame.marshal(body.ContentBody(part), 1))
+    t.until(own, 1)
+
+
+@scenario
+def a_payload_as_large_as_a_frame(t: Talk, connect: Connect, own: str) -> None:
+    _publish_in_frames_of(t, own, 131_072)
+
+
+@scenario
+def a_payload_larger_than_a_frame(t: Talk, connect: Connect, own: str) -> None:
+    _publish_in_frames_of(t, own, 131_073)
+
+
 def _raw(data: bytes) -> Scenario:
     def play(t: Talk, connect: Connect, own: str) -> None:
         t.write(data)
