@@ -33,6 +33,7 @@ from .auth import (
 from .bus import Batch, FilterSpec, Publication, Scope, Subscription
 from .clock import Clock, SystemClock
 from .config import Config, Duration, Section, Size, load_config
+from .dead_letters import check_dead_letter
 from .engine.contract import (
     DEFAULT_REALM,
     LASTING_OWNER,
@@ -250,6 +251,7 @@ __all__ = [
     "Wire",
     "__version__",
     "accept_websocket",
+    "check_dead_letter",
     "check_pattern",
     "compile_filter",
     "compress_response",

@@ -20,6 +20,7 @@ from .address import (
     queue_address,
 )
 from .clock import Clock
+from .dead_letters import circles, grave_of, with_death
 from .engine.contract import DONE, Commit, Document, Engine, Enqueued, Queue, Stream
 from .errors import HubbubError, NotFoundError, RefusedError
 from .filters import compile_filter
@@ -644,7 +645,7 @@ class Bus:
 
     def _lacks_dead_letter_queue(self, queue: Queue) -> bool:
         target = queue.settings.dead_letter
-        if target is None:
+        if target is None or target.endswith("#"):
             return False
         address = parse_address(target)
         if address.kind is not Kind.QUEUE:
@@ -653,14 +654,15 @@ class Bus:
 
     def _bury(self, queue: Queue, message: Message, receives: int, reason: str) -> Commit:
         """Publish a message that a queue gave up to its dead-letter address."""
-        target = queue.settings.dead_letter
-        if target is None or _circles(message, queue.name, reason):
+        dead_letter = queue.settings.dead_letter
+        if dead_letter is None or circles(message, queue.name, reason):
             self.lost(reason, 1, f"$queue/{queue.name}")
             return DONE
+        target = grave_of(dead_letter, message)
         death = Death(queue.name, reason, message.address, self.clock.now(), scope=message.scope)
         copy = msgspec.structs.replace(
             message, id=self.engine.next_id(), address=target, scope=None, retain=False,
-            origin_id=message.identity, deaths=_with_death(message.deaths, death),
+            origin_id=message.identity, deaths=with_death(message.deaths, death),
             prior_receives=message.prior_receives + receives, expires_at=None, delay=None,
             hops=message.hops + 1,
         )  # fmt: skip
@@ -689,25 +691,6 @@ def _judge(accepts: Accepts, message: Message) -> bool:
         return accepts(message)
     except Exception:  # the first was reported
         return False
-
-
-def _circles(message: Message, queue: str, reason: str) -> bool:
-    """Tell whether a message came round to a queue that gave it up before, with no rejection.
-
-    RabbitMQ drops such messages, since they would circle for ever.
-    """
-    if reason == "rejected" or any(death.reason == "rejected" for death in message.deaths):
-        return False
-    return any(death.queue == queue and death.reason == reason for death in message.deaths)
-
-
-def _with_death(deaths: tuple[Death, ...], death: Death) -> tuple[Death, ...]:
-    """Add a death in front; one of the same queue and reason is counted up, as in x-death."""
-    for each in deaths:
-        if (each.queue, each.reason) == (death.queue, death.reason):
-            rest = tuple(other for other in deaths if other is not each)
-            return (msgspec.structs.replace(death, count=each.count + 1), *rest)
-    return (death, *deaths)
 
 
 def _publication(result: Enqueued) -> Publication:

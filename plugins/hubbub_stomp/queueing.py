@@ -7,9 +7,9 @@ import hashlib
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from hubbub import QueueSettings, StreamSettings, queue_address
+from hubbub import QueueSettings, StreamSettings, escape_level, queue_address
 
-from .destinations import Destination, Place, check_queue
+from .destinations import ROOT_EXCHANGE, Destination, Place, check_queue
 from .errors import StompError, unsupported
 
 _OVERFLOW: Final[Mapping[str, Literal["drop-head", "reject", "reject-dead-letter"]]] = {
@@ -78,13 +78,13 @@ def _dead_letter(headers: Mapping[str, str]) -> str | None:
     key = headers.get("x-dead-letter-routing-key")
     if exchange is None:
         return None
-    if key is None:
-        raise unsupported(
-            "x-dead-letter-exchange without x-dead-letter-routing-key: name the place to go to"
-        )
+    if key is None:  # each by the routing key that it has
+        if exchange == ROOT_EXCHANGE:
+            return "#"
+        return f"{escape_level(exchange, rooted=True)}/#" if exchange else "$queue/#"
     if not exchange:
         return str(queue_address(check_queue(key)))
-    if exchange == "amq.topic":
+    if exchange == ROOT_EXCHANGE:
         return Destination("", Place.TOPIC, "", key).address()
     return Destination("", Place.EXCHANGE, exchange, key).address()
 

@@ -257,7 +257,9 @@ def test_media_types(client: httpx.Client, name: str) -> None:
     for body in (b"{", b"[]", b'{"lease": -1}', b'{"nonsense": 1}', b"\xff", b"[" * 100_000):
         sent = client.put(path, content=body, headers={**ROOT, "Content-Type": "application/json"})
         assert kind(sent) == (400, "bad-message")
-    assert kind(client.put(path, json={"dead_letter": "a/#"}, headers=ROOT)) == (400, "bad-address")
+    for wrong in ("a/#/b", "a#", "$queue", "$stream/#", ""):
+        sent = client.put(path, json={"dead_letter": wrong}, headers=ROOT)
+        assert kind(sent) == (400, "bad-address"), wrong
 
 
 def test_paths_and_methods(hub: ServedHub, client: httpx.Client) -> None:

@@ -270,6 +270,28 @@ def test_nack_without_requeue_goes_to_the_dead_letters(client: Client, name: str
     assert (dead["x-first-death-queue"], dead["x-first-death-reason"]) == (name, "rejected")
 
 
+@pytest.mark.parametrize("exchange", ["grave", "amq.topic"])
+def test_dead_letters_keep_their_routing_key_if_they_get_none(
+    client: Client, name: str, exchange: str
+) -> None:
+    client.subscribe(f"/exchange/grave/{name}.#", id="grave")
+    client.subscribe(f"/topic/{name}.again.#", id="again")
+    client.subscribe(
+        f"/exchange/work/{name}.#", ack="client-individual", x_queue_name=name,
+        x_dead_letter_exchange=exchange,
+    )  # fmt: skip
+    client.send("SEND", b"x", destination=f"/exchange/work/{name}.again.and.again")
+    client.send("NACK", id=client.expect("MESSAGE").headers["ack"], requeue="false")
+    dead = client.expect("MESSAGE").headers
+    if exchange == "grave":
+        assert dead["subscription"] == "grave"
+        assert dead["destination"] == f"/topic/grave.{name}.again.and.again"
+    else:
+        assert dead["subscription"] == "again"
+        assert dead["destination"] == f"/topic/{name}.again.and.again"
+    assert (dead["x-first-death-queue"], dead["x-first-death-reason"]) == (name, "rejected")
+
+
 @pytest.mark.parametrize("header", ["prefetch-count", "activemq.prefetchSize"])
 def test_prefetch(client: Client, name: str, header: str) -> None:
     client.subscribe(f"/queue/{name}", ack="client-individual", **{header: "2"})

@@ -80,7 +80,8 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     * `max_in_flight`: leased messages at a time.
     * `max_receives`: the receive that would pass it dead-letters the message instead; or, if
       `gives_up_early`, the end of the lease that reached it does, with nobody asking.
-    * `dead_letter`: address where rejected, expired, overflowing and undeliverable messages go.
+    * `dead_letter`: address where rejected, expired, overflowing and undeliverable messages go; see
+      `hubbub.dead_letters.check_dead_letter`.
     * `dead_letter_rests`: `max_receives` rests while the queue at `dead_letter` is missing (SQS);
       else the message would be lost (AMQP).
     * `priorities`: the highest priority told apart; 0 means arrival order alone.

@@ -14,7 +14,7 @@ from hubbub import (
     QueueInfo,
     QueueSettings,
     Response,
-    parse_address,
+    check_dead_letter,
     queue_address,
 )
 from hubbub_gateway.answers import answer_json, read_json
@@ -43,9 +43,10 @@ class QueueForm(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields
       are dead-lettered.
     * `max_length`, `max_bytes`: how many messages and bytes wait; `overflow` says what gives.
     * `max_message_bytes`: the largest message. `max_in_flight`: the most messages leased.
-    * `max_receives`: receives after which a message goes to `dead_letter`, an address; with
-      `gives_up_early` when the last lease ends, not when it would be received again. With
-      `dead_letter_rests` it stays while the queue at `dead_letter` is missing.
+    * `max_receives`: receives after which a message goes to `dead_letter`, an address, or
+      `TOPIC/#`: there, under the levels it was sent to. With `gives_up_early` when the last lease
+      ends, not when it would be received again. With `dead_letter_rests` it stays while the queue
+      at `dead_letter` is missing.
     * `priorities`: the highest priority told apart.
     * `fifo`: order per group.
     * `dedup_window`: how long deduplication ids are remembered. `content_dedup`: a message without
@@ -237,7 +238,7 @@ def _changed(settings: QueueSettings, form: QueueForm) -> QueueSettings:
                 milliseconds(value) if name in _DURATIONS and value is not None else value
             )
     if changes.get("dead_letter") is not None:
-        parse_address(changes["dead_letter"])
+        check_dead_letter(changes["dead_letter"])
     return msgspec.structs.replace(settings, **changes)
 
 
