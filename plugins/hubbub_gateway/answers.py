@@ -21,6 +21,9 @@ MAX_JSON: Final = 1024 * 1024
 JSON = ("Content-Type", "application/json")
 NO_STORE = ("Cache-Control", "no-store")
 AS_IT_IS = ("Cache-Control", "no-store, no-transform")
+INERT = (("Content-Security-Policy", "sandbox"), ("X-Content-Type-Options", "nosniff"))
+"""For what anybody may have published: a browser that is led there runs no script of it, with the
+rights of pages of the API."""
 
 
 class Published(msgspec.Struct, omit_defaults=True, kw_only=True, frozen=True):

@@ -15,7 +15,7 @@ import msgspec
 from hubbub import Delivery, Message, Response
 
 from . import cloudevents
-from .answers import AS_IT_IS, JSON, NO_STORE
+from .answers import AS_IT_IS, INERT, JSON, NO_STORE
 from .call import Call
 from .cloudevents import Event
 from .fields import plain, write_fields, write_lease
@@ -90,7 +90,7 @@ def _single(call: Call, found: Delivery | Message, form: ReceivedForm) -> Respon
         body = msgspec.json.encode(_event(found))
         return Response(200, [("Content-Type", cloudevents.EVENT), NO_STORE, *lease], body)
     # Compressed on its way, it would seem to have a content encoding of its own.
-    headers = [*single_headers(call, message, form), AS_IT_IS, *lease]
+    headers = [*single_headers(call, message, form), AS_IT_IS, *INERT, *lease]
     return Response(200, headers, message.body)
 
 

@@ -46,7 +46,11 @@ def test_the_server_does_what_the_document_says(api: Any, id_: str) -> None:
         if case.query:
             case.query.pop("wait", None)
         case.headers.pop("Accept", None)  # of events there is no end
-        case.call_and_validate(checks=CHECKS, timeout=10)
+        answer = case.call(timeout=10)
+        if "content-security-policy" in answer.headers:  # the body is a message's, whatever it is
+            assert answer.status_code == 200
+        else:
+            case.validate_response(answer, checks=CHECKS)
 
     run()
 

@@ -154,6 +154,20 @@ def test_several_are_settled_together(client: httpx.Client, name: str, outcome: 
     assert counts(client, name) == left[outcome]
 
 
+@pytest.mark.parametrize("form", ["raw", "cloudevent"])
+@pytest.mark.parametrize("kind", ["text/html", None])
+def test_a_browser_runs_nothing_of_a_message(
+    client: httpx.Client, name: str, form: str, kind: str | None
+) -> None:
+    message = {"body": "<script>alert(1)</script>", "content_type": kind, "retain": True}
+    client.post(f"/topics/{name}?form=json", json=message)
+    answer = client.get(f"/topics/{name}", params={"form": form})
+    assert answer.text == message["body"]
+    assert answer.headers.get("content-type") == kind
+    assert answer.headers["content-security-policy"] == "sandbox"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
 def test_a_message_in_its_own_form(client: httpx.Client, name: str) -> None:
     headers = {
         "Content-Type": "text/x-tea; charset=utf-8",
