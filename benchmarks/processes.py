@@ -1,11 +1,12 @@
 """Server processes on loopback: start, wait until they accept, read what they use, stop."""
 
 import os
+import random
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ STOP_DEADLINE = 20.0
 _POLL = 0.002
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class BenchmarkError(Exception):
@@ -76,11 +78,17 @@ def machine_cpu() -> float:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port
+    """Return a port of 127.0.0.1 that nobody uses now.
+
+    Not one of those that the system gives to who asks for any: somebody else might be given it
+    before the server that it is for listens.
+    """
+    lowest, _ = _EPHEMERAL.read_text().split()
+    while True:
+        port = random.randrange(1024, int(lowest))
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.processes import free_port
 
 import amqp  # type: ignore[import-untyped]
 from hubbub.testing import HubProcess
@@ -405,13 +405,6 @@ def note(number):
 """
 
 
-def free_port() -> int:
-    """A port for a server that has to come back at the same place."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
 def celery_worker(folder: Path, environment: dict[str, str]) -> Iterator[None]:
     (folder / "crash_app.py").write_text(APP)
@@ -432,7 +425,7 @@ def test_kill_in_the_middle_of_celery(tmp_path: Path) -> None:
     from celery import Celery  # type: ignore[import-untyped]
     from kombu.exceptions import OperationalError
 
-    port = free_port()
+    port = free_port()  # the same when the hub is back
     config = f"""
         log.level = "error"
         admin.enabled = false

@@ -43,10 +43,10 @@ async function delivery(connect, name) {
       publisher.publishAsync(`${name}/a/many`, `${index}`, { qos: 1 + (index % 2) }),
     ),
   );
-  const first = await inbox.take(3);
-  const empty = await inbox.next();
-  const large = await inbox.next();
-  const many = await inbox.take(500);
+  const found = await inbox.take(505);
+  // MQTT promises an order for each QoS alone (4.6): one of QoS 2 may come after later ones of QoS 1.
+  const on = (topic) => found.filter((each) => each.topic === `${name}/${topic}`);
+  const [first, [empty], [large], many] = ["a", "a/empty", "a/large", "a/many"].map(on);
   const numbers = (qos) =>
     many.filter(({ packet }) => packet.qos === qos).map(({ payload }) => Number(payload));
   const ascending = (found) => found.every((number, index) => !index || number > found[index - 1]);
@@ -55,7 +55,7 @@ async function delivery(connect, name) {
   await Promise.all([publisher.endAsync(), subscriber.endAsync()]);
   return {
     granted: granted.map((each) => each.qos),
-    first: first.map(brief).sort(), // MQTT promises an order for each QoS alone (4.6)
+    first: first.map(brief).sort(),
     empty: empty.payload.length,
     large: large.payload.equals(Buffer.alloc(300_000, 7)),
     many: [numbers(1).length, numbers(2).length, ascending(numbers(1)), ascending(numbers(2))],
