@@ -36,9 +36,13 @@ _MAX_CHALLENGE: Final = FRAME_MIN_SIZE - len(encode_method_frame(0, ConnectionSe
 """Bytes of a challenge: before it is tuned, a client need not take larger frames."""
 
 
-def mechanism_names(hub: Hub, *, certificates: bool) -> tuple[str, ...]:
-    """Return the mechanisms that clients are offered. `certificates`: whether they can have any."""
-    own = ("PLAIN", "AMQPLAIN", *(("EXTERNAL",) if certificates else ()))
+def mechanism_names(hub: Hub, *, certificate: bool) -> tuple[str, ...]:
+    """Return the mechanisms that a client is offered. `certificate`: whether it has shown one.
+
+    EXTERNAL is for those alone, as RabbitMQ has it: some clients (AMQPStorm) prefer it to the
+    password they have.
+    """
+    own = ("PLAIN", "AMQPLAIN", *(("EXTERNAL",) if certificate else ()))
     others = (each for each in hub.mechanisms if each not in own and _NAME.fullmatch(each))
     return (*own, *others)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -42,14 +43,13 @@ class Broker:
         self.connections: set[Connection] = set()
         self.vhosts: dict[str, VirtualHost] = {}
         capabilities = dict.fromkeys(_CAPABILITIES, True)
-        secure = settings.tls is not None or settings.listener.tls is not None
-        self.protocol_settings = ServerSettings(
+        plain = ServerSettings(
             channel_max=settings.channel_max,
             frame_max=settings.frame_max,
             heartbeat=settings.heartbeat,
             max_body=settings.max_message_size,
             max_partial=settings.max_incomplete_bytes,
-            mechanisms=mechanism_names(hub, certificates=secure),
+            mechanisms=mechanism_names(hub, certificate=False),
             server_properties={
                 "capabilities": dict(capabilities),
                 "cluster_name": "hubbub",
@@ -61,6 +61,9 @@ class Broker:
                 "version": "3.10.8",
             },
         )
+        certified = replace(plain, mechanisms=mechanism_names(hub, certificate=True))
+        self.protocol_settings = {False: plain, True: certified}
+        """How it speaks with clients that have shown a certificate, and with all others."""
 
     def now(self) -> int:
         """The time in milliseconds since the epoch."""

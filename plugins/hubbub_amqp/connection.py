@@ -67,7 +67,7 @@ class Connection:
     def __init__(self, broker: Broker, transport: Transport) -> None:
         self.broker = broker
         self.transport = transport
-        self.machine = ServerConnection(broker.protocol_settings)
+        self.machine = ServerConnection(broker.protocol_settings[bool(transport.certificate_names)])
         self.id = f"amqp/{secrets.token_hex(8)}"
         """Who owns its exclusive queues; each channel's leases have an owner of their own."""
         self.user = ""

@@ -21,6 +21,8 @@ from hubbub import Config, load_config
 from hubbub.testing import HubProcess
 from hubbub.testing.hub import ServedHub, serve_in_thread
 from hubbub_amqp import methods as m
+from hubbub_amqp.decode import Decoder
+from hubbub_amqp.encode import PROTOCOL_HEADER
 from hubbub_amqp.wire import Table
 
 from .conftest import make_config
@@ -394,6 +396,28 @@ client_certificate = "optional"
         credentials=pika.credentials.ExternalCredentials(),
     )
     connection.channel().queue_declare("mine")
+    bare = ssl.create_default_context()
+    authority.configure_trust(bare)
+    # Not to others, since some clients prefer EXTERNAL to the password they have.
+    assert "EXTERNAL" in offered(hub.address("AMQP over TLS"), context)
+    assert "EXTERNAL" not in offered(hub.address("AMQP over TLS"), bare)
+    assert "EXTERNAL" not in offered(hub.address("AMQP"), None)
+
+
+def offered(address: tuple[str, int], context: ssl.SSLContext | None) -> list[str]:
+    """Return the mechanisms that a client is offered."""
+    with ExitStack() as stack:
+        stream = stack.enter_context(socket.create_connection(address, DEADLINE))
+        if context is not None:
+            stream = stack.enter_context(context.wrap_socket(stream, server_hostname=address[0]))
+        stream.sendall(PROTOCOL_HEADER)
+        decoder = Decoder(frame_max=0)
+        items: list[Any] = []
+        while not items:
+            items = decoder.decode(stream.recv(4096))
+        start = items[0].method
+        assert isinstance(start, m.ConnectionStart)
+        return start.mechanisms.decode().split()
 
 
 def test_publishers_are_told_when_the_store_is_behind(serve: Serve, connect: Connect) -> None:
