@@ -11,7 +11,7 @@ from tests.programs import JavaScript
 
 CONFIG = """
 admin.enabled = false
-plugins.enable = ["amqp", "aws", "sqs", "kinesis", "mqtt", "stomp"]
+plugins.enable = ["amqp", "aws", "sns", "sqs", "kinesis", "mqtt", "stomp"]
 amqp.listener.bind = ["127.0.0.1:0"]
 aws.listener.bind = ["127.0.0.1:0"]
 mqtt.listener.bind = ["127.0.0.1:0"]
