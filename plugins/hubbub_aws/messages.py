@@ -1,6 +1,7 @@
 """One HTTP request and response, as the AWS protocols see them."""
 
 import random
+from base64 import b64encode
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar, overload
 
@@ -94,3 +95,8 @@ def new_request_id() -> str:
     """A fresh request id, as AWS sends them: a random UUID. No secret, so no secure source."""
     text = f"{random.getrandbits(120):030x}"
     return f"{text[:8]}-{text[8:12]}-4{text[12:15]}-a{text[15:18]}-{text[18:]}"
+
+
+def new_extended_request_id() -> str:
+    """A fresh ``x-amz-id-2``, which some services send beside the request id: 72 random bytes."""
+    return b64encode(random.getrandbits(576).to_bytes(72)).decode("ascii")

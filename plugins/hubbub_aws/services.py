@@ -1,14 +1,13 @@
 """A service: its model, the protocols it speaks, its errors, and how its answers are dressed."""
 
 import re
-import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from hubbub_aws.errors import AwsError, ErrorTable, ErrorTraits
 from hubbub_aws.eventstream import CONTENT_TYPE, EventWriter, find_stream
-from hubbub_aws.messages import Response
+from hubbub_aws.messages import Response, new_extended_request_id
 from hubbub_aws.models import Operation, QueryShapes, ServiceModel
 from hubbub_aws.protocols import (
     Cbor11Codec,
@@ -58,9 +57,9 @@ class Service:
     ``error_namespace`` is put before error names in ``__type`` (``com.amazonaws.sqs``); without it
     they are bare. ``errors`` corrects the model's errors. ``cbor`` adds ``x-amz-cbor-1.1``, which
     models do not declare. ``classes``: errors of types name the classes of AWS's framework, as
-    Kinesis does. ``crc32`` adds ``x-amz-crc32`` to JSON answers. ``hosts`` are further labels of
-    host names that mean this service. ``resource_path`` is the path of the URL of one resource,
-    where in Query ``root_actions``, which are for no resource, are not to be had.
+    Kinesis does. ``extended_request_id`` adds ``x-amz-id-2`` to answers. ``hosts`` are further
+    labels of host names that mean this service. ``resource_path`` is the path of the URL of one
+    resource, where in Query ``root_actions``, which are for no resource, are not to be had.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class Service:
         errors: Mapping[str, ErrorTraits] | None = None,
         cbor: bool = False,
         classes: bool = False,
-        crc32: bool = False,
+        extended_request_id: bool = False,
         request_id_header: str = "x-amzn-RequestId",
         hosts: Collection[str] = (),
         resource_path: re.Pattern[str] | None = None,
@@ -83,7 +82,7 @@ class Service:
         """The service's name, as in a credential scope."""
         self.hosts = frozenset({model.endpoint_prefix, model.signing_name, *hosts})
         self.errors = ErrorTable(model, error_namespace, errors)
-        self.crc32 = crc32
+        self.extended_request_id = extended_request_id
         self.request_id_header = request_id_header
         self._resource_path = resource_path
         self._root_actions = frozenset(root_actions)
@@ -161,31 +160,32 @@ class Service:
     ) -> Response:
         """The response to a request that succeeded."""
         if binding.events is not None:
-            headers = ((self.request_id_header, request_id), ("Content-Type", CONTENT_TYPE))
+            headers = (*self._ids(request_id), ("Content-Type", CONTENT_TYPE))
             return Response(200, headers, b"", binding.events.write(result, request_id))
         body = binding.serialize(result, request_id)
-        return Response(200, self._headers(protocol, body, request_id), body)
+        return Response(200, self._headers(protocol, request_id), body)
 
     def refuse(self, protocol: ProtocolName, error: AwsError, request_id: str) -> Response:
         """The response to a request that failed."""
         codec = self.codec(protocol)
         wire = self.errors.resolve(error)
         body = codec.error_body(wire, request_id)
-        headers = self._headers(protocol, body, request_id) + codec.error_headers(wire)
+        headers = self._headers(protocol, request_id) + codec.error_headers(wire)
         return Response(wire.status, headers, body)
 
-    def _headers(
-        self, protocol: ProtocolName, body: bytes, request_id: str
-    ) -> tuple[tuple[str, str], ...]:
+    def _headers(self, protocol: ProtocolName, request_id: str) -> tuple[tuple[str, str], ...]:
         codec = self.codec(protocol)
-        headers = (
-            (self.request_id_header, request_id),
+        return (
+            *self._ids(request_id),
             ("Content-Type", codec.content_type),
             *codec.headers(),
         )
-        if self.crc32 and protocol in (ProtocolName.JSON_1_0, ProtocolName.JSON_1_1):
-            headers += (("x-amz-crc32", str(zlib.crc32(body))),)
-        return headers
+
+    def _ids(self, request_id: str) -> tuple[tuple[str, str], ...]:
+        own = (self.request_id_header, request_id)
+        if not self.extended_request_id:
+            return (own,)
+        return own, ("x-amz-id-2", new_extended_request_id())
 
 
 def _protocols(model: ServiceModel, *, query: bool, cbor: bool) -> frozenset[ProtocolName]:

@@ -110,7 +110,7 @@ class Kinesis:
     def service(self) -> AwsService:
         """Return the service at the AWS endpoint."""
         return AwsService(
-            Service(self._model, cbor=True, classes=True),
+            Service(self._model, cbor=True, classes=True, extended_request_id=True),
             self._operations,
             "kinesis create-stream --stream-name telemetry --shard-count 1",
         )

@@ -25,7 +25,7 @@ def sns() -> Service:
 
 @pytest.fixture(scope="session")
 def kinesis() -> Service:
-    return Service(load_model("kinesis"), cbor=True, crc32=True)
+    return Service(load_model("kinesis"), cbor=True, extended_request_id=True)
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ def test_json(hub: KinesisHub, stream: str) -> None:
     put = hub.post("PutRecord", json.dumps(request).encode())
     assert put.headers["content-type"] == "application/x-amz-json-1.1"
     assert put.headers["x-amzn-requestid"]
+    assert len(put.headers["x-amz-id-2"]) == 96
     request = {
         "StreamName": stream, "ShardId": "shardId-000000000000",
         "ShardIteratorType": "TRIM_HORIZON",
