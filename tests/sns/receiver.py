@@ -51,9 +51,13 @@ def receive(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            length = int(self.headers["Content-Length"])
+            body = self.rfile.read(length)
+            if len(body) < length:  # the sender was killed on its way
+                self.close_connection = True
+                return
             headers = {name.lower(): value for name, value in self.headers.items()}
-            receiver.calls.put(Call(headers, body, self.path))
+            receiver.calls.put(Call(headers, body.decode(), self.path))
             receiver.free.wait(10)
             status = 200 if receiver.answers.empty() else receiver.answers.get()
             self.send_response(status)
