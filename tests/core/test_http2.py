@@ -527,10 +527,53 @@ async def test_unread_bodies_give_their_window_back() -> None:
 
 
 async def test_the_client_may_spare_itself_a_body_that_nobody_reads() -> None:
-    async with serving(hello) as running, await connect(running) as client:
+    async with serving(hello, linger=0.05) as running, await connect(running) as client:
         stream_id = await client.ask(method="POST", end=False)
         assert await client.answer(stream_id) == (200, b"hello")
         assert await client.reset(stream_id) == h2.errors.ErrorCodes.NO_ERROR
+
+
+@pytest.mark.parametrize(
+    "fields", [[("content-length", "300000")], [("expect", "100-continue")], []], ids=str
+)
+async def test_a_body_that_nobody_reads_and_will_not_end_soon_is_not_waited_for(
+    fields: list[tuple[str, str]],
+) -> None:
+    async with serving(hello, linger=60.0) as running, await connect(running) as client:
+        stream_id = await client.ask(*fields, method="POST", end=False)
+        assert await client.answer(stream_id) == (200, b"hello")
+        if not fields:
+            await client.send(stream_id, bytes(STREAM_WINDOW + 1))
+        assert await client.reset(stream_id) == h2.errors.ErrorCodes.NO_ERROR
+
+
+async def test_a_client_may_finish_a_body_that_nobody_reads() -> None:
+    async with serving(hello, linger=60.0) as running, await connect(running) as client:
+        for _ in range(12):  # more than the connection's window
+            stream_id = await client.ask(method="POST", end=False)
+            assert await client.answer(stream_id) == (200, b"hello")
+            await client.send(stream_id, bytes(100_000))
+            await client.send(stream_id, b"x", end=True)
+        assert await client.get() == (200, b"hello")
+        assert not [event for event in client.seen if isinstance(event, h2.events.StreamReset)]
+
+
+async def test_mistakes_in_a_body_that_nobody_reads_are_noticed() -> None:
+    async with serving(hello, linger=60.0) as running, await connect(running) as client:
+        stream_id = await client.ask(("content-length", "1"), method="POST", end=False)
+        assert await client.answer(stream_id) == (200, b"hello")
+        await client.send_frames(DataFrame(stream_id, b"four"))
+        assert (await client.farewell()).error_code == h2.errors.ErrorCodes.PROTOCOL_ERROR
+
+
+async def test_a_stop_does_not_wait_for_a_body_that_nobody_reads() -> None:
+    async with serving(hello, linger=60.0) as running, await connect(running) as client:
+        stream_id = await client.ask(method="POST", end=False)
+        assert await client.answer(stream_id) == (200, b"hello")
+        running.request_stop(30.0)
+        with trio.fail_after(10):
+            assert await client.reset(stream_id) == h2.errors.ErrorCodes.NO_ERROR
+            assert (await client.farewell()).error_code == h2.errors.ErrorCodes.NO_ERROR
 
 
 async def test_a_stream_with_a_length() -> None:
@@ -1035,10 +1078,32 @@ async def test_our_memory_of_headers_is_ours_to_bound() -> None:
         assert client.h2.decoder.header_table._current_size <= 4096
 
 
-async def test_frames_after_the_end_of_a_stream() -> None:
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        (DataFrame(1, b"late"), b"DATA after the end of stream 1"),
+        (
+            HeadersFrame(1, b"\x82\x84\x86\x01\x01a", flags=["END_HEADERS", "END_STREAM"]),
+            b"stream 1 is closed",
+        ),
+    ],
+    ids=["data", "headers"],
+)
+async def test_frames_after_the_end_of_a_stream(frame: Frame, reason: bytes) -> None:
     async with serving(hello) as running, await connect(running) as client:
-        stream_id = await client.ask()
-        assert await client.answer(stream_id) == (200, b"hello")
+        assert await client.get() == (200, b"hello")
+        assert await client.get() == (200, b"hello")
+        await client.send_frames(frame)
+        farewell = await client.farewell()
+        assert farewell.error_code == h2.errors.ErrorCodes.STREAM_CLOSED
+        assert farewell.additional_data == reason
+        assert running.errors == []
+
+
+async def test_data_after_a_reset_may_have_been_under_way() -> None:
+    async with serving(hello, linger=0.0) as running, await connect(running) as client:
+        stream_id = await client.ask(method="POST", end=False)
+        assert await client.reset(stream_id) == h2.errors.ErrorCodes.NO_ERROR
         await client.send_frames(DataFrame(stream_id, b"late"))
         assert await client.get() == (200, b"hello")
         assert running.errors == []

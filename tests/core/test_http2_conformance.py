@@ -63,6 +63,7 @@ class Answers:
     acknowledged: int = 0
     data: dict[int, int] = field(default_factory=dict)
     goaway: int | None = None
+    reason: str = ""
     closed: bool = False
 
 
@@ -116,6 +117,7 @@ def take(answers: Answers, data: bytes) -> None:
         answers.pongs.append(payload)
     elif kind == GOAWAY:
         answers.goaway = int.from_bytes(payload[4:8])
+        answers.reason = payload[8:].decode()
 
 
 BLOCK = frame(HEADERS, END_STREAM, 1, block(GET))
@@ -242,6 +244,19 @@ async def test_connection_errors(_: str, data: bytes, codes: set[int]) -> None:
         assert answers.closed
         assert answers.goaway in codes
         assert running.errors == []
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (opening() + window(3, 1), "stream 3 has not been opened"),
+        (frame(CONTINUATION, END_HEADERS, 1), "CONTINUATION with no HEADERS to continue"),
+    ],
+    ids=["idle", "continuation"],
+)
+async def test_the_reason_says_what_was_wrong(data: bytes, reason: str) -> None:
+    async with serving(echo, linger=0.0) as running:
+        assert (await say(running, data)).reason == reason
 
 
 @pytest.mark.parametrize(("_", "data", "codes"), STREAM_ERRORS, ids=names(STREAM_ERRORS))

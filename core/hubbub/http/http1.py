@@ -15,7 +15,7 @@ from hubbub.http.heads import Framing, HeadWriter, Rendered
 from hubbub.http.http2_frames import PREFACE
 from hubbub.http.messages import HttpError, Request, Response, Upgrade, close_body
 from hubbub.http.parser import BadRequest, RequestHead, RequestParser
-from hubbub.http.service import Service
+from hubbub.http.service import UNREAD_BODY_LIMIT, Service
 from hubbub.net.deadline import Deadline
 from hubbub.net.transport import Transport, TransportClosed
 
@@ -25,8 +25,6 @@ KEEP_ALIVE = "keep alive"
 HEAD = "head"
 BODY = "body"
 
-UNREAD_BODY_LIMIT = 256 * 1024
-"""Bytes of a body nobody read that are thrown away to keep the connection."""
 AHEAD_LIMIT = 64 * 1024
 """Bytes of further requests that are read while `Request.until_disconnect` watches."""
 JOIN_LIMIT = 64 * 1024

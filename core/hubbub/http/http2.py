@@ -34,7 +34,7 @@ from hubbub.http.http2_frames import (
 )
 from hubbub.http.messages import HttpError, Request, Upgrade, close_body
 from hubbub.http.parser import BadRequest
-from hubbub.http.service import Service
+from hubbub.http.service import UNREAD_BODY_LIMIT, Service
 from hubbub.net.deadline import Deadline
 from hubbub.net.transport import Transport, TransportClosed
 
@@ -57,6 +57,10 @@ FAIRNESS = 32
 
 class _H2(h2.connection.H2Connection):
     MAX_CLOSED_STREAMS = 1024  # remembered each, to tell late frames from wrong ones
+
+    def is_finished(self, stream_id: int) -> bool:
+        """Whether request and answer are complete, neither cut short by a reset."""
+        return self._stream_is_closed_by_end(stream_id)
 
 
 class Http2Connection:
@@ -167,7 +171,7 @@ class Http2Connection:
                 self.service.stats.http2_floods += 1
             self._fail(ErrorCodes(error.code), error.message)
         except h2.exceptions.ProtocolError as error:
-            self._fail(_code_of(error), str(error))
+            self._fail(*_describe(error))
 
     def _await_request(self) -> None:
         if self.streams:
@@ -186,6 +190,11 @@ class Http2Connection:
                 if not self.streams:
                     self._deadline.expire()
                 continue
+            if frame.type == FrameType.DATA and self.h2.is_finished(frame.stream):
+                # No late frame, which h2 takes it for, but a client that has lost count (5.1).
+                raise FrameError(
+                    ErrorCodes.STREAM_CLOSED, f"DATA after the end of stream {frame.stream}"
+                )
             self._feed(frame, nursery)
             in_a_row += 1
             if in_a_row >= FAIRNESS:
@@ -385,6 +394,7 @@ class _Stream:
         for scope, until_stop in self._watched.items():
             if until_stop:
                 scope.cancel()
+        self.wake()
 
     def wake(self) -> None:
         """Let the task look again: at the body, or at the window."""
@@ -412,6 +422,8 @@ class _Stream:
                 head = read_head(event.headers, service.settings.max_headers, ended=alone)
                 self._continue_wanted = head.expects_continue
                 await self._answer(Request(head, self))
+                if not self._continue_wanted and (head.content_length or 0) <= UNREAD_BODY_LIMIT:
+                    await self._discard_body()
         except BadRequest as error:
             service.stats.bad_requests += 1
             self._refuse(HttpError(error.status, error.message))
@@ -543,18 +555,47 @@ class _Stream:
             self._connection.h2.reset_stream(self.id, code)
             self._connection.flush()
 
+    async def _discard_body(self) -> None:
+        """Let a client finish that is still sending, if it is little and comes soon.
+
+        A reset in the midst of it is what some clients report instead of the answer.
+        """
+        connection = self._connection
+        size = 0
+        with trio.move_on_after(connection.service.settings.linger):
+            while not (self._ended or self.disconnected or connection.stopping):
+                size += self._drop_parts()
+                if size > UNREAD_BODY_LIMIT:
+                    return
+                connection.flush()
+                await self._change()
+
+    def _drop_parts(self) -> int:
+        """Give back what unread parts of the body take of the windows; return how much it was."""
+        size, self._flow_bytes = self._flow_bytes, 0
+        self._parts.clear()
+        self._connection.acknowledge(size, self.id)
+        return size
+
     def _close(self) -> None:
         """Leave nothing behind: neither a stream half open nor bytes that hold a window."""
         connection = self._connection
-        connection.acknowledge(self._flow_bytes, self.id)
+        self._drop_parts()
         if not self._ended:
             self._reset(ErrorCodes.NO_ERROR)  # the client may spare itself the rest (8.1)
         connection.flush()
         connection.forget(self)
 
 
-def _code_of(error: h2.exceptions.ProtocolError) -> ErrorCodes:
-    """Return what to say of an error of h2's, which has no name for headers that don't unpack."""
-    if type(error) is h2.exceptions.ProtocolError and isinstance(error.__cause__, HPACKError):
-        return ErrorCodes.COMPRESSION_ERROR  # 4.3
-    return error.error_code
+def _describe(error: h2.exceptions.ProtocolError) -> tuple[ErrorCodes, str]:
+    """Return code and reason of an error of h2's, where it has none of its own."""
+    match error:
+        case h2.exceptions.StreamClosedError():
+            return error.error_code, f"stream {error.stream_id} is closed"
+        case h2.exceptions.NoSuchStreamError():
+            return error.error_code, f"stream {error.stream_id} has not been opened"
+        case _ if type(error) is h2.exceptions.ProtocolError and isinstance(
+            error.__cause__, HPACKError
+        ):
+            return ErrorCodes.COMPRESSION_ERROR, str(error)  # 4.3
+    return error.error_code, str(error)

@@ -121,7 +121,9 @@ class FrameReader:
                 raise FrameError(FRAME_SIZE_ERROR, "GOAWAY too short")
         elif frame.type == FrameType.SETTINGS and flags & ACK and length:
             raise FrameError(FRAME_SIZE_ERROR, "settings acknowledged with settings")
-        elif frame.type == FrameType.CONTINUATION and self._block_bytes >= 0:
+        elif frame.type == FrameType.CONTINUATION:
+            if self._block_bytes < 0:
+                raise FrameError(PROTOCOL_ERROR, "CONTINUATION with no HEADERS to continue")
             self._count_block(self._block_bytes, length, flags)
         return frame
 

@@ -8,7 +8,10 @@ from hubbub.http.settings import HttpSettings, HttpStats
 from hubbub.net.shutdown import Shutdown
 from hubbub.net.transport import TransportClosed
 
-__all__ = ["Service"]
+__all__ = ["UNREAD_BODY_LIMIT", "Service"]
+
+UNREAD_BODY_LIMIT = 256 * 1024
+"""Bytes of a body nobody read that are thrown away to keep the connection, or the stream."""
 
 
 class Service:

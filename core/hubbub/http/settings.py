@@ -38,8 +38,8 @@ class HttpSettings(BaseModel):
     linger: float = Field(
         default=2.0,
         ge=0,
-        description="Seconds that a client which still sends when its request is refused gets to "
-        "read the answer.",
+        description="Seconds that a client which still sends when it has been answered gets to "
+        "finish, or to read the answer.",
     )
     http2: bool = Field(
         default=True,
