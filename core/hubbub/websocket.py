@@ -31,6 +31,7 @@ from hubbub.http import HttpError, Request, Response, Upgrade
 from hubbub.net.errors import sole_error
 from hubbub.net.shutdown import Shutdown
 from hubbub.net.transport import RECEIVE_SIZE, Transport, TransportClosed
+from hubbub.net.websocket_deflate import choose_offer
 from hubbub.net.websocket_frames import (
     BINARY,
     CONTINUATION,
@@ -667,9 +668,15 @@ def _handshake(
     if "websocket" not in [option.lower() for option in request.headers.get_list("upgrade")]:
         raise HttpError(426, "WebSocket only", [("Upgrade", "websocket")])
     _check_key(request.headers.get_all("sec-websocket-key"))
+    offer = None
+    if settings.compression:
+        offer = choose_offer(request.headers.get_list("sec-websocket-extensions"))
+    head = [field for field in request.headers.raw if field[0] != b"sec-websocket-extensions"]
+    if offer is not None:
+        head.append((b"sec-websocket-extensions", offer.encode()))
     connection = WSConnection(ConnectionType.SERVER)
     try:
-        connection.initiate_upgrade_connection(list(request.headers.raw), request.target)
+        connection.initiate_upgrade_connection(head, request.target)
     except RemoteProtocolError as error:
         hint = error.event_hint
         if not isinstance(hint, RejectConnection):
@@ -686,7 +693,7 @@ def _handshake(
     answer = connection.send(
         AcceptConnection(
             subprotocol=subprotocol,
-            extensions=[deflate] if settings.compression else [],
+            extensions=[deflate],
             extra_headers=[(name.encode(), value.encode()) for name, value in headers],
         )
     )

@@ -1,5 +1,6 @@
 """The WebSocket server on real sockets, against wsproto's client side and raw frames."""
 
+import re
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -245,6 +246,51 @@ async def test_a_subprotocol_can_be_required() -> None:
 async def test_more_headers_in_the_answer() -> None:
     async with serving(echo, options={"headers": [("X-More", "yes")]}) as running:
         assert b"X-More: yes\r\n" in await running.raw(handshake() + frame(8))
+
+
+@pytest.mark.parametrize(
+    ("offers", "answer"),
+    [
+        ("permessage-deflate", ""),
+        ("permessage-deflate; client_max_window_bits", "; client_max_window_bits=15"),
+        ("permessage-deflate; client_max_window_bits=10", "; client_max_window_bits=10"),
+        ("permessage-deflate; client_max_window_bits=8", ""),
+        ('permessage-deflate ;server_max_window_bits = "10"', "; server_max_window_bits=10"),
+        ("permessage-deflate; client_no_context_takeover", "; client_no_context_takeover"),
+        ("permessage-deflate; server_no_context_takeover", "; server_no_context_takeover"),
+        # The next offer is taken, and nothing of what was declined.
+        ("permessage-deflate; client_no_context_takeover; x, permessage-deflate", ""),
+        ("permessage-deflate; server_max_window_bits=8, permessage-deflate", ""),
+        # Of two that could be, the first.
+        ("x, permessage-deflate, permessage-deflate; client_max_window_bits=9", ""),
+        *[
+            (f"permessage-deflate; {parameters}", None)
+            for parameters in (
+                "x", "x=1", "", "server_max_window_bits", "server_max_window_bits=abc",
+                "server_max_window_bits=7", "server_max_window_bits=16",
+                "server_max_window_bits=09", "client_max_window_bits=abc",
+                "client_max_window_bits=16", "client_no_context_takeover=1",
+                'client_max_window_bits="10', "server_max_window_bits=9; server_max_window_bits=9",
+                "client_max_window_bits; client_max_window_bits",
+            )
+        ],
+        ("x-webkit-deflate-frame", None),
+        (";;=", None),
+    ],
+)  # fmt: skip
+async def test_offers_of_compression(offers: str, answer: str | None) -> None:
+    async with serving(echo, compression=True) as running:
+        head = await running.raw(handshake(Sec_WebSocket_Extensions=offers) + frame(8))
+        assert head.startswith(b"HTTP/1.1 101 ")
+        (line,) = re.findall(rb"\r\nSec-WebSocket-Extensions: (.*)\r\n", head) or [None]
+        assert line == (None if answer is None else b"permessage-deflate" + answer.encode())
+        assert running.errors == []
+
+
+async def test_offers_of_compression_are_declined_where_it_is_off() -> None:
+    async with serving(echo) as running:
+        data = handshake(Sec_WebSocket_Extensions="permessage-deflate") + frame(8)
+        assert b"permessage-deflate" not in await running.raw(data)
 
 
 # Messages
