@@ -43,8 +43,8 @@ FILE_NAME = "hubbub.db"
 GATHER = (0.0002, 0.002)
 """Seconds that a batch waits for those who are expected to join it, at least and at most: twice as
 long as the last one took. Mostly all of them come, in less. Writing without the last of them costs
-a batch more, and has them just miss each other from then on. Measured with 8 clients of SQS and
-of SNS, and a disk that takes 0.6 to 0.9 ms: 5 to 43 % more messages per CPU second than with half as
+a batch more, and has them just miss each other from then on. Measured with 8 clients of SQS and of
+SNS, and a disk that takes 0.6 to 0.9 ms: 5 to 43 % more messages per CPU second than with half as
 long, and a 99th percentile of the waits that is 8 to 47 % lower."""
 LINGER = 0.005
 """Seconds that changes gather while nobody waits for them."""
