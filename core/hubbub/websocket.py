@@ -419,16 +419,17 @@ class WebSocket:
             self._postpone()
             return None
         total = head.size + head.length
-        if not head.plain or self._fragmented or total > RECEIVE_SIZE:
+        whole = head.plain and not self._fragmented
+        if whole and head.length > self.settings.max_message_bytes:
+            self._fail(TOO_BIG, "message too big")
+            return None
+        if whole and head.length > self.settings.max_frame_bytes:
+            self._fail(TOO_BIG, "frame too big")
+            return None
+        if not whole or total > RECEIVE_SIZE:
             self._owed = total
             self._note_fragments(head)
             self._feed(RECEIVE_SIZE)
-            return None
-        if head.length > self.settings.max_message_bytes:
-            self._fail(TOO_BIG, "message too big")
-            return None
-        if head.length > self.settings.max_frame_bytes:
-            self._fail(TOO_BIG, "frame too big")
             return None
         if total > len(data):
             self._postpone()
@@ -578,8 +579,12 @@ class WebSocketTransport(Transport):
         while not self._received:
             if self.closed:
                 raise self._closed_error()
+            message = self._websocket.receive_nowait()
+            if message is None and self._websocket.close_arrived:
+                self.flush()  # nothing can be sent once the close is answered
             try:
-                message = await self._websocket.receive()
+                if message is None:
+                    message = await self._websocket.receive()
             except WebSocketClosed as error:
                 below = self._websocket.transport
                 if below.abort_reason is not None:
@@ -608,7 +613,8 @@ class WebSocketTransport(Transport):
             else:
                 data = self._take_output()
                 size = len(data)
-                self._websocket.send(data)
+                if data:
+                    self._websocket.send(data)
             self._count_out(size)
         # Too high as soon as something has been sent below, until the next flush or drain.
         self.buffered = below.buffered
@@ -641,6 +647,8 @@ class WebSocketTransport(Transport):
 
     def _send_text(self, pieces: Sequence[bytes]) -> int:
         data = b"".join(pieces)
+        if not data:
+            return 0
         try:
             self._websocket.send(data.decode())
         except UnicodeDecodeError:

@@ -5,7 +5,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import trio
@@ -591,13 +591,16 @@ async def test_large_frames() -> None:
         await client.expect_close(1009, "frame too big")
 
 
-async def test_a_message_is_refused_before_all_of_it_has_come() -> None:
+@pytest.mark.parametrize(
+    ("fin", "size"), [(True, 0), (False, 2000)], ids=["by its length", "by what has come"]
+)
+async def test_a_message_is_refused_before_all_of_it_has_come(fin: bool, size: int) -> None:
     async with serving(echo, max_message_bytes=1000) as running, running.connect() as client:
         await client.opened()
         await client.stream.send_all(
-            frame(2, b"x" * 2000, length=b"\xff" + struct.pack("!Q", 2**40))
+            frame(2, b"x" * size, fin=fin, length=b"\xff" + struct.pack("!Q", 2**40))
         )
-        await client.expect_close(1009)
+        await client.expect_close(1009, "message too big")
 
 
 async def test_a_compressed_bomb() -> None:
@@ -702,6 +705,35 @@ async def test_byte_stream_sends_one_message_a_turn() -> None:
         await client.send(CloseConnection(1000))
         await client.expect_end()
         assert running.errors == []
+
+
+@pytest.mark.parametrize("outgoing", ["binary", "text"])
+async def test_byte_stream_answers_what_came_before_the_close(
+    outgoing: Literal["binary", "text"],
+) -> None:
+    async def handler(websocket: WebSocket) -> None:
+        transport = WebSocketTransport(websocket, outgoing=outgoing)
+        while data := await transport.receive():
+            transport.write(data)
+
+    async with serving(handler) as running:
+        data = frame(2, b"a") + frame(2, b"b") + frame(8, b"\x03\xe8")
+        answer = await running.raw(handshake() + data)
+        kind = b"\x82" if outgoing == "binary" else b"\x81"
+        assert answer.endswith(kind + b"\x02ab\x88\x02\x03\xe8")
+        assert running.errors == []
+
+
+@pytest.mark.parametrize("outgoing", ["binary", "text"])
+async def test_byte_stream_of_nothing_is_no_message(outgoing: Literal["binary", "text"]) -> None:
+    async def handler(websocket: WebSocket) -> None:
+        transport = WebSocketTransport(websocket, outgoing=outgoing)
+        transport.write(b"")
+        await transport.aclose()
+
+    async with serving(handler) as running:
+        answer = await running.raw(handshake() + frame(8, b"\x03\xe8"))
+        assert answer.endswith(b"\r\n\r\n\x88\x02\x03\xe8")
 
 
 async def test_byte_stream_of_text() -> None:
