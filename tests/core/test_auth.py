@@ -162,6 +162,7 @@ class Verifications:
         self.gate = threading.Event()
         self.gate.set()
         self._lock = threading.Lock()
+        self._begun = threading.Semaphore(0)
         monkeypatch.setattr(hubbub.auth, "verify_password", self)
 
     def __call__(self, stored: str, password: bytes) -> bool:
@@ -169,10 +170,16 @@ class Verifications:
             self.calls.append((stored, password))
             self.at_once += 1
             self.most = max(self.most, self.at_once)
+        self._begun.release()
         assert self.gate.wait(10)
         with self._lock:
             self.at_once -= 1
         return password == b"wonder"
+
+    async def begun(self, count: int) -> None:
+        """Wait for so many: one that nobody waits for must not begin in the next test."""
+        for _ in range(count):
+            assert await trio.to_thread.run_sync(self._begun.acquire, True, 10)
 
 
 class TestVerifying:
@@ -267,6 +274,7 @@ class TestVerifying:
         try:
             with pytest.raises(BusyError, match="too long"):
                 await who.authenticate(Password("alice", b"wonder"))
+            await verifications.begun(1)
         finally:
             verifications.gate.set()
 
@@ -290,6 +298,7 @@ class TestVerifying:
             first.cancel()
             await trio.testing.wait_all_tasks_blocked()
             verifications.gate.set()
+        await verifications.begun(2)
         (answer,) = answers
         assert answer is not None
 
