@@ -4,8 +4,8 @@ A plugin reaches it through a `hubbub.session.Session` only.
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
@@ -25,6 +25,7 @@ from .engine.contract import DONE, Commit, Document, Engine, Enqueued, Queue, St
 from .errors import HubbubError, NotFoundError, RefusedError
 from .filters import compile_filter
 from .message import Death, Message
+from .once import Once
 from .retained import RetainedMessages
 from .streams import NewRecord, StreamError
 from .topics import SubscriptionTree
@@ -196,10 +197,7 @@ class Bus:
         """Messages sent by address, those that the bus itself passes on included."""
         self.endpoints: Endpoints = _NoEndpoints()
         """Delivers to targets that are URLs; the hub sets it."""
-        self._routing = 0
-        """How deep in `as_one` it is."""
-        self._given: dict[object, Sequence[Message] | set[int]] = {}
-        """What is routed as one now: the messages, or ids of them, that each target was given."""
+        self._once = Once()
         engine.dead_letter = self._bury
         engine.lacks_dead_letter_queue = self._lacks_dead_letter_queue
         engine.report = report
@@ -237,28 +235,16 @@ class Bus:
 
         Messages of one address that follow one another are delivered as one batch.
         """
-        self._routing += 1
-        try:
+        with self._once:
             return self._publish(realm, messages)
-        finally:
-            self._routing -= 1
-            if not self._routing:
-                self._given.clear()
 
-    @contextmanager
-    def as_one(self) -> Iterator[None]:
+    def as_one(self) -> AbstractContextManager[None]:
         """Route all that is published inside as if it were one publish.
 
         A queue or stream takes a message once then, by however many ways it comes, and even if it
         is gone again by the second.
         """
-        self._routing += 1
-        try:
-            yield
-        finally:
-            self._routing -= 1
-            if not self._routing:
-                self._given.clear()
+        return self._once
 
     def _publish(self, realm: str, messages: Sequence[Message]) -> Publication:
         commit: Commit = DONE
@@ -312,7 +298,7 @@ class Bus:
 
     def _enqueue(self, queue: Queue, messages: Sequence[Message]) -> Enqueued:
         """Put messages into a queue that it was not given by another way."""
-        new = self._new_to(queue, messages)
+        new = self._once.new_to(queue, messages)
         if new is None:
             return queue.enqueue(messages)
         result = queue.enqueue([messages[index] for index in new])
@@ -324,25 +310,13 @@ class Bus:
 
     def _append(self, stream: Stream, messages: Sequence[Message], key: str | None) -> Publication:
         """Append messages to a stream that it was not given by another way."""
-        new = self._new_to((stream, key), messages)
+        new = self._once.new_to((stream, key), messages)
         if new is None:
             return _append(stream, messages, key)
         result = _append(stream, [messages[index] for index in new], key)
         return Publication(
             result.commit, refused={new[index]: error for index, error in result.refused.items()}
         )
-
-    def _new_to(self, target: object, messages: Sequence[Message]) -> list[int] | None:
-        """Tell which messages a target was not given yet in this routing; None: none was."""
-        given = self._given.get(target)
-        if given is None:
-            self._given[target] = messages
-            return None
-        if not isinstance(given, set):
-            given = self._given[target] = {message.id for message in given}
-        new = [index for index, message in enumerate(messages) if message.id not in given]
-        given.update(message.id for message in messages)
-        return None if len(new) == len(messages) else new
 
     def parse(self, text: str) -> Address | AddressError:
         """Parse an address once; it is remembered."""
