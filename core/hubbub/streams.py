@@ -45,6 +45,11 @@ RECORD_MEMORY_COST = MEMORY_COST + 100
 """About the bytes that a record takes in memory beside its size."""
 
 
+def memory_of(size: int, count: int) -> int:
+    """Return about the bytes of memory that so many records of together so many bytes take."""
+    return size + count * RECORD_MEMORY_COST
+
+
 class StreamError(HubbubError):
     """Base of what can be wrong with a request to a stream."""
 
@@ -454,7 +459,7 @@ class Stream:
         for shard, mine in placed.items():
             size = shard.append(mine, now, self.settings)
             self._size += size
-            self._resident_size += size + RECORD_MEMORY_COST * len(mine)
+            self._resident_size += memory_of(size, len(mine))
         for shard in placed:
             shard.wake()
         return appended
@@ -610,7 +615,7 @@ class Stream:
             if segment.extent.last > up_to:
                 continue
             segment.records = None
-            freed += _memory_of(segment.extent)
+            freed += memory_of(segment.extent.size, segment.extent.count)
             shard.resident += 1
             candidate = shard.next_to_page()
             if candidate is not None:
@@ -731,7 +736,11 @@ class Stream:
         self._count -= count
         self._size -= size
         self._resident_size -= sum(
-            [_memory_of(segment.extent) for segment in dropped if segment.records is not None]
+            [
+                memory_of(segment.extent.size, segment.extent.count)
+                for segment in dropped
+                if segment.records is not None
+            ]
         )
         last = dropped[-1].extent.last
         shard.info = msgspec.structs.replace(shard.info, trimmed_to=last)
@@ -794,10 +803,6 @@ class Stream:
         assert self._load is not None
         records = self._load(extent.shard, trimmed + 1, extent.last)
         return _extent_of(records) if records else None
-
-
-def _memory_of(extent: Extent) -> int:
-    return extent.size + extent.count * RECORD_MEMORY_COST
 
 
 def _extent_of(records: Sequence[Record]) -> Extent:

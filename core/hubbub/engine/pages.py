@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 
-from hubbub.streams import RECORD_MEMORY_COST, Record
+from hubbub.streams import Record, memory_of
 
 from .journal import Journal
 
@@ -35,7 +35,7 @@ class Pages:
             self._segments.move_to_end(key)
             return known[0]
         records = self._journal.fetch_records(stream, shard, first, last)
-        size = sum([record.size for record in records]) + RECORD_MEMORY_COST * len(records)
+        size = memory_of(sum([record.size for record in records]), len(records))
         self._segments[key] = (records, size)
         self._grow(size)
         while self._size > self._limit and len(self._segments) > 1:
