@@ -201,6 +201,11 @@ class Channel(ChannelState):
             raise AmqpError(Reply.ACCESS_REFUSED, "operation not permitted on the default exchange")
         return self.connection.host.find(name)
 
+    def _demand(self, action: str, resource: str) -> None:
+        """Check that the client may do this. Raises `DeniedError`."""
+        if not self.connection.bus.allowed(action, resource):
+            raise DeniedError(self.connection.user, action, resource)
+
     def _may_configure_exchange(self, name: str) -> None:
         if not self.connection.bus.allowed("configure", self.connection.resource(name)):
             raise AmqpError(
@@ -252,10 +257,8 @@ class Channel(ChannelState):
         """Check that the client may read an exchange and write to its alternate one."""
         if not isinstance(alternate, str):
             return
-        for action, exchange in (("subscribe", name), ("publish", alternate)):
-            resource = self.connection.resource(exchange)
-            if not self.connection.bus.allowed(action, resource):
-                raise DeniedError(self.connection.user, action, resource)
+        self._demand("subscribe", self.connection.resource(name))
+        self._demand("publish", self.connection.resource(alternate))
 
     async def _exchange_delete(self, method: m.ExchangeDelete) -> None:
         host, name = self.connection.host, method.exchange
@@ -360,9 +363,8 @@ class Channel(ChannelState):
             target = address_of(exchange, key)
         else:
             target = self.connection.resource(exchange) if exchange else "$queue/#"
-        for action, resource in (("consume", str(queue_address(name))), ("publish", target)):
-            if not self.connection.bus.allowed(action, resource):
-                raise DeniedError(self.connection.user, action, resource)
+        self._demand("consume", str(queue_address(name)))
+        self._demand("publish", target)
 
     @contextmanager
     def _may_bury(self, address: str | None) -> Iterator[None]:
@@ -432,8 +434,7 @@ class Channel(ChannelState):
         exchange = connection.host.exchanges.get(method.exchange)
         if exchange is not None and binding in exchange.bindings:
             self._get(name)
-            if not connection.bus.allowed("publish", binding.target):
-                raise DeniedError(connection.user, "publish", binding.target)
+            self._demand("publish", binding.target)
             connection.host.unbind(binding)
             await connection.bus.commit().wait()
         self._say(m.QueueUnbindOk())
