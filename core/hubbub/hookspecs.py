@@ -172,6 +172,12 @@ class Scene:
     name: str
     run: Callable[[Say], Awaitable[None]]
 
+    @staticmethod
+    def expect(found: object, wanted: object) -> None:
+        """Raise `AssertionError` if something else arrived than what should have."""
+        if found != wanted:
+            raise AssertionError(f"{wanted!r} should have arrived, and not {found!r}")
+
 
 class Hooks(Protocol):
     """The hooks themselves; a plugin implements those it needs."""

@@ -44,11 +44,6 @@ def _open(url: str) -> BlockingChannel:
     return pika.BlockingConnection(pika.URLParameters(url)).channel()
 
 
-def _expect(found: object, wanted: object) -> None:
-    if found != wanted:
-        raise AssertionError(f"{wanted!r} should have arrived, and not {found!r}")
-
-
 def _play_exchange(url: str) -> list[str]:
     channel = _open(url)
     channel.exchange_declare("logs", "topic")
@@ -64,13 +59,13 @@ def _play_exchange(url: str) -> list[str]:
         channel.basic_publish("logs", key, key.encode())
     said = ["pika    -> exchange logs       'app.info', 'app.error'; both are confirmed"]
     method, _, body = channel.basic_get("errors")
-    _expect(body, b"app.error")
+    Scene.expect(body, b"app.error")
     said.append("pika    <- queue errors        'app.error', by the binding '*.error'")
     channel.basic_nack(method.delivery_tag, requeue=False)
     _, properties, body = channel.basic_get("broken", auto_ack=True)
-    _expect(body, b"app.error")
+    Scene.expect(body, b"app.error")
     death = properties.headers["x-death"][0]
-    _expect((death["queue"], death["reason"]), ("errors", "rejected"))
+    Scene.expect((death["queue"], death["reason"]), ("errors", "rejected"))
     said.append("pika    <- queue broken        'app.error' again: x-death says 'rejected'")
     channel.connection.close()
     return said
@@ -98,13 +93,13 @@ def _play_question(url: str, sqs_url: str) -> list[str]:
     (question,) = sqs.receive_message(
         QueueUrl=questions, WaitTimeSeconds=5, MessageAttributeNames=["All"]
     )["Messages"]
-    _expect(question["Body"], "6 * 7")
-    _expect(question["MessageAttributes"]["unit"]["StringValue"], "none")
+    Scene.expect(question["Body"], "6 * 7")
+    Scene.expect(question["MessageAttributes"]["unit"]["StringValue"], "none")
     sqs.send_message(QueueUrl=sqs.get_queue_url(QueueName="answers")["QueueUrl"], MessageBody="42")
     sqs.delete_message(QueueUrl=questions, ReceiptHandle=question["ReceiptHandle"])
     said.append("worker  <- SQS queue questions the same, attribute unit=none; sends '42'")
     for _, _, body in channel.consume("answers", auto_ack=True, inactivity_timeout=5):
-        _expect(body, b"42")
+        Scene.expect(body, b"42")
         break
     said.append("pika    <- queue answers       '42'")
     channel.connection.close()

@@ -48,14 +48,14 @@ async def _play_topic(url: str, say: Say) -> None:
             await _done(client.post("/topics/shop/door", content="open"))
             say("door    -> POST /topics/shop/door           'open'")
             message = await anext(events)
-            _expect((message["address"], message["body"]), ("shop/door", "open"))
+            Scene.expect((message["address"], message["body"]), ("shop/door", "open"))
             say("page    <- event of shop/#                  'open'")
         fields = {"Hubbub-Header-table": "4"}
         await _done(client.post("/queues/kitchen/messages", content="one pizza", headers=fields))
         say("waiter  -> POST /queues/kitchen/messages    'one pizza', header table=4")
         answer = await _done(client.get("/queues/kitchen/messages", params={"wait": _WAIT}))
         (message,) = answer.json()["messages"]
-        _expect((message["body"], message["headers"]), ("one pizza", {"table": "4"}))
+        Scene.expect((message["body"], message["headers"]), ("one pizza", {"table": "4"}))
         await _done(client.delete(f"/queues/kitchen/messages/{message['lease']}"))
         say("kitchen <- GET /queues/kitchen/messages     'one pizza', table=4; DELETE accepts it")
 
@@ -65,7 +65,7 @@ async def _play_worker(url: str, sqs_url: str, say: Say) -> None:
         await _done(client.post("/queues/web-orders/messages", json={"item": "tea"}))
         say('shop    -> POST /queues/web-orders/messages {"item": "tea"}')
         body, kind = await trio.to_thread.run_sync(_take_by_boto3, sqs_url)
-        _expect((json.loads(body), kind), ({"item": "tea"}, "application/json"))
+        Scene.expect((json.loads(body), kind), ({"item": "tea"}, "application/json"))
         say("worker  <- SQS queue web-orders             the same, with its content type")
 
 
@@ -112,8 +112,3 @@ async def _done(asked: Any) -> httpx.Response:
     answer: httpx.Response = await asked
     answer.raise_for_status()
     return answer
-
-
-def _expect(found: object, wanted: object) -> None:
-    if found != wanted:
-        raise AssertionError(f"{found!r} came, not {wanted!r}")

@@ -48,12 +48,12 @@ def _play_topic(port: int, say: Callable[[str], None]) -> None:
         switch.publish("home/kitchen/light", b"on", retain=True)
         say("switch  -> home/kitchen/light  'on' (retained)")
         lamp.subscribe("home/+/light")
-        _expect(lamp.next().payload, b"on")
+        Scene.expect(lamp.next().payload, b"on")
         say("lamp    <- home/kitchen/light  'on', though it came later")
         switch.publish("home/kitchen/light", "grüße ☃".encode(), unit="text")
         message = lamp.next()
-        _expect(message.payload.decode(), "grüße ☃")
-        _expect(dict(message.properties.UserProperty), {"unit": "text"})  # type: ignore[union-attr]
+        Scene.expect(message.payload.decode(), "grüße ☃")
+        Scene.expect(dict(message.properties.UserProperty), {"unit": "text"})  # type: ignore[union-attr]
         say("lamp    <- home/kitchen/light  'grüße ☃' with its user property")
 
 
@@ -64,8 +64,8 @@ def _to_sqs(port: int, say: Callable[[str], None], url: str) -> None:
         till.publish("$queue/orders", b'{"item": "tea"}', shop="12")
         say('till    -> $queue/orders       \'{"item": "tea"}\', user property shop=12')
     message = _receive(sqs, orders)
-    _expect(message["Body"], '{"item": "tea"}')
-    _expect(message["MessageAttributes"]["shop"]["StringValue"], "12")
+    Scene.expect(message["Body"], '{"item": "tea"}')
+    Scene.expect(message["MessageAttributes"]["shop"]["StringValue"], "12")
     sqs.delete_message(QueueUrl=orders, ReceiptHandle=message["ReceiptHandle"])
     say("worker  <- SQS queue orders    the same body, attribute shop=12; deleted")
 
@@ -81,18 +81,13 @@ def _from_sqs(port: int, say: Callable[[str], None], url: str) -> None:
         )
         say("boto3   -> SQS queue commands  'forward', attribute steps=3")
         message = robot.next()
-        _expect(message.payload, b"forward")
-        _expect(dict(message.properties.UserProperty), {"steps": "3"})  # type: ignore[union-attr]
+        Scene.expect(message.payload, b"forward")
+        Scene.expect(dict(message.properties.UserProperty), {"steps": "3"})  # type: ignore[union-attr]
         say("robot   <- $queue/commands     'forward', user property steps=3; PUBACK deletes it")
     left = sqs.get_queue_attributes(QueueUrl=commands, AttributeNames=["All"])["Attributes"]
-    _expect(left["ApproximateNumberOfMessages"], "0")
-    _expect(left["ApproximateNumberOfMessagesNotVisible"], "0")
+    Scene.expect(left["ApproximateNumberOfMessages"], "0")
+    Scene.expect(left["ApproximateNumberOfMessagesNotVisible"], "0")
     say("boto3   : the queue is empty")
-
-
-def _expect(found: object, wanted: object) -> None:
-    if found != wanted:
-        raise AssertionError(f"{wanted!r} should have arrived, and not {found!r}")
 
 
 def _boto3(url: str) -> Any:

@@ -66,15 +66,15 @@ def _play(boto3: Any, mqtt: Any, urls: dict[str, str], say: Say) -> None:
         sns.publish(TopicArn=topic, Message="the kettle boils", Subject="Kitchen")
         say("boto3 published to the SNS topic alerts: the kettle boils")
         text = received.get(timeout=10).decode()
-        _expect(text, "the kettle boils")
+        Scene.expect(text, "the kettle boils")
         say(f"paho, subscribed to alerts/#, received: {text}")
         envelope = _receive(sqs, url)
-        _expect(envelope["Message"], "the kettle boils")
+        Scene.expect(envelope["Message"], "the kettle boils")
         say(f"boto3 received from the SQS queue, signed by SNS: {envelope['Subject']}")
         client.publish("alerts/kitchen", "tea is ready", qos=1).wait_for_publish(10)
         say("paho published to alerts/kitchen: tea is ready")
         envelope = _receive(sqs, url)
-        _expect(envelope["Message"], "tea is ready")
+        Scene.expect(envelope["Message"], "tea is ready")
         say(f"boto3 received from the SQS queue: {envelope['Message']}")
     finally:
         client.disconnect()
@@ -86,8 +86,3 @@ def _receive(sqs: Any, url: str) -> dict[str, str]:
     sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
     envelope: dict[str, str] = json.loads(message["Body"])
     return envelope
-
-
-def _expect(found: str, wanted: str) -> None:
-    if found != wanted:
-        raise AssertionError(f"expected {wanted!r}, got {found!r}")

@@ -47,11 +47,6 @@ def _connect(port: int) -> tuple[Any, queue.SimpleQueue[Any]]:
     return connection, came
 
 
-def _expect(found: object, wanted: object) -> None:
-    if found != wanted:
-        raise AssertionError(f"{wanted!r} should have arrived, and not {found!r}")
-
-
 def _play(port: int) -> list[str]:
     painter, work = _connect(port)
     shop, _ = _connect(port)
@@ -63,14 +58,14 @@ def _play(port: int) -> list[str]:
         shop.send(destination, f"a {color} door", headers={"color": color, "persistent": "true"})
     said = ["shop    -> /queue/paint        'a red door', 'a blue door'"]
     door = work.get(timeout=_WAIT)
-    _expect(door.body, "a blue door")
+    Scene.expect(door.body, "a blue door")
     said.append("painter <- /queue/paint        'a blue door': its selector is color = 'blue'")
     painter.subscribe("/queue/done", id="2", ack="auto")
     painter.begin(transaction="t")
     painter.ack(door.headers["ack"], transaction="t")
     painter.send("/queue/done", "a door is blue", transaction="t")
     painter.commit(transaction="t")
-    _expect(work.get(timeout=_WAIT).body, "a door is blue")
+    Scene.expect(work.get(timeout=_WAIT).body, "a door is blue")
     said.append("painter <- /queue/done         'a door is blue', in one transaction with the ACK")
     for connection in (painter, shop):
         connection.disconnect()
