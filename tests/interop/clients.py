@@ -5,8 +5,6 @@ import queue
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
-import botocore.config
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -24,18 +22,6 @@ plugins.enable = ["aws", "sqs", "mqtt"]
 aws.listener.bind = ["127.0.0.1:0"]
 mqtt.listener.bind = ["127.0.0.1:0"]
 """
-
-
-def sqs_client(hub: HubProcess) -> Any:
-    """A boto3 client, as an application makes it."""
-    return boto3.client(
-        "sqs",
-        endpoint_url=hub.url("SQS"),
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=botocore.config.Config(retries={"max_attempts": 0}),
-    )
 
 
 class MqttClient:

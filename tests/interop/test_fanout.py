@@ -9,11 +9,10 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
-import boto3
-import botocore.config
 from websockets.sync.client import ClientConnection, connect
 
 from hubbub.testing import HubProcess
+from tests.aws_client import aws_client
 from tests.mail import mail_server
 from tests.sns.receiver import Receiver, receive
 from tests.sns.test_sqs import verify
@@ -33,17 +32,6 @@ mqtt.listener.bind = ["127.0.0.1:0"]
 sns.smtp.host = "127.0.0.1"
 sns.smtp.port = {mail_port}
 """
-
-
-def client(hub: HubProcess, service: str) -> Any:
-    return boto3.client(
-        service,  # type: ignore[call-overload]
-        endpoint_url=hub.url("SQS"),
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=botocore.config.Config(retries={"max_attempts": 0}),
-    )
 
 
 class Page:
@@ -94,7 +82,7 @@ class Everybody:
         self._hub = hub
         self._endpoint = endpoint
         self._mails = mails
-        sns, sqs, kinesis = (client(hub, each) for each in ("sns", "sqs", "kinesis"))
+        sns, sqs, kinesis = (aws_client(hub, each) for each in ("sns", "sqs", "kinesis"))
         self.topic = sns.create_topic(Name=TOPIC)["TopicArn"]
         self._queue = sqs.create_queue(QueueName="inbox")["QueueUrl"]
         kinesis.create_stream(StreamName="history", ShardCount=1)
@@ -116,7 +104,7 @@ class Everybody:
         self.page.ask("subscribe", pattern=f"{TOPIC}/#", ack=True)
 
     def publish(self, text: str) -> None:
-        client(self._hub, "sns").publish(TopicArn=self.topic, Message=text)
+        aws_client(self._hub, "sns").publish(TopicArn=self.topic, Message=text)
 
     def connect_again(self) -> None:
         """Connect those who were cut off; they need not subscribe again."""
@@ -128,7 +116,7 @@ class Everybody:
 
         `signed`: the certificate is still where it was when the endpoint subscribed.
         """
-        sqs, kinesis = client(self._hub, "sqs"), client(self._hub, "kinesis")
+        sqs, kinesis = aws_client(self._hub, "sqs"), aws_client(self._hub, "kinesis")
         while True:
             [message] = sqs.receive_message(QueueUrl=self._queue, WaitTimeSeconds=10)["Messages"]
             sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])

@@ -7,8 +7,9 @@ from typing import Any
 import botocore.exceptions
 
 from hubbub.testing import HubProcess
+from tests.aws_client import aws_client
 
-from .clients import CONFIG, WAIT, MqttClient, mqtt, sqs_client
+from .clients import CONFIG, WAIT, MqttClient, mqtt
 
 ROUTE = """
 [[queue]]
@@ -34,12 +35,12 @@ def drain(sqs: Any, url: str) -> list[str]:
 
 def test_nothing_confirmed_is_lost(tmp_path: Path) -> None:
     with HubProcess(tmp_path, CONFIG + ROUTE) as hub:
-        url = sqs_client(hub).create_queue(QueueName="orders")["QueueUrl"]
+        url = aws_client(hub, "sqs").create_queue(QueueName="orders")["QueueUrl"]
         confirmed: list[str] = []
         enough = threading.Event()
 
         def send() -> None:
-            sqs = sqs_client(hub)
+            sqs = aws_client(hub, "sqs")
             number = 0
             try:
                 while True:
@@ -62,7 +63,7 @@ def test_nothing_confirmed_is_lost(tmp_path: Path) -> None:
         acknowledged = {str(sent[mid]) for mid in device.confirmed()}
 
         hub.start()
-        sqs = sqs_client(hub)
+        sqs = aws_client(hub, "sqs")
         url = sqs.get_queue_url(QueueName="orders")["QueueUrl"]
         found = drain(sqs, url)
         assert set(confirmed) <= set(found)
@@ -103,7 +104,7 @@ def test_sessions_retained_messages_and_leases_survive(tmp_path: Path) -> None:
 
 def test_a_deleted_message_stays_deleted_and_old_receipts_count(tmp_path: Path) -> None:
     with HubProcess(tmp_path, CONFIG) as hub:
-        sqs = sqs_client(hub)
+        sqs = aws_client(hub, "sqs")
         url = sqs.create_queue(QueueName="orders")["QueueUrl"]
         for body in ("deleted", "leased"):
             sqs.send_message(QueueUrl=url, MessageBody=body)
@@ -114,7 +115,7 @@ def test_a_deleted_message_stays_deleted_and_old_receipts_count(tmp_path: Path) 
         sqs.delete_message(QueueUrl=url, ReceiptHandle=messages["deleted"])
         hub.kill()
         hub.start()
-        sqs = sqs_client(hub)
+        sqs = aws_client(hub, "sqs")
         url = sqs.get_queue_url(QueueName="orders")["QueueUrl"]
         sqs.delete_message(QueueUrl=url, ReceiptHandle=messages["leased"])
         assert drain(sqs, url) == []

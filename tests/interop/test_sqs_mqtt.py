@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from hubbub.testing import HubProcess
+from tests.aws_client import aws_client
 
-from .clients import CONFIG, WAIT, mqtt, sqs_client
+from .clients import CONFIG, WAIT, mqtt
 
 ROUTES = """
 [[queue]]
@@ -35,7 +36,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
 
 @pytest.fixture(scope="module")
 def sqs(hub: HubProcess) -> Any:
-    return sqs_client(hub)
+    return aws_client(hub, "sqs")
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ def test_two_kinds_of_consumer_share_a_queue(hub: HubProcess, sqs: Any, orders: 
 
         def work() -> None:
             while len(taken) + device.messages.qsize() < total and time.monotonic() < deadline:
-                found = sqs_client(hub).receive_message(
+                found = aws_client(hub, "sqs").receive_message(
                     QueueUrl=orders, MaxNumberOfMessages=10, WaitTimeSeconds=1
                 )
                 for message in found.get("Messages", []):

@@ -5,8 +5,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import boto3
-import botocore.config
 import pytest
 import trio
 from botocore.exceptions import BotoCoreError, ClientError
@@ -14,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from hubbub import Document, Hub, Principal
 from hubbub.config import load_config
 from hubbub.testing import HubProcess
+from tests.aws_client import aws_client
 
 from .application import SHARD_END, Application
 from .conftest import bodies, drain, iterator
@@ -23,17 +22,6 @@ admin.enabled = false
 plugins.enable = ["aws", "kinesis"]
 aws.listener.bind = ["127.0.0.1:0"]
 """
-
-
-def connect(hub: HubProcess) -> Any:
-    return boto3.client(
-        "kinesis",
-        endpoint_url=hub.url("Kinesis"),
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=botocore.config.Config(retries={"max_attempts": 0}),
-    )
 
 
 class Ledger:
@@ -78,7 +66,7 @@ def test_every_record_is_processed_in_order(tmp_path: Path) -> None:
     numbers = itertools.count()
     ledger = Ledger()
     with HubProcess(tmp_path, CONFIG) as hub:
-        client = connect(hub)
+        client = aws_client(hub, "kinesis")
         client.create_stream(StreamName="orders", ShardCount=2)
         before = write(client, numbers, 5)
         client.update_shard_count(
@@ -91,13 +79,13 @@ def test_every_record_is_processed_in_order(tmp_path: Path) -> None:
             Application(client, "orders", tmp_path, ledger.process).run(limit=13)
         assert hub.stop() == 0
         hub.start()
-        client = connect(hub)
+        client = aws_client(hub, "kinesis")
         ledger.crash_after = None
         Application(client, "orders", tmp_path, ledger.process).run(limit=13)
 
         hub.kill()
         hub.start()
-        client = connect(hub)
+        client = aws_client(hub, "kinesis")
         client.merge_shards(
             StreamName="orders",
             ShardToMerge=(open_shards := shards(client))[0],
@@ -119,7 +107,7 @@ def shards(client: Any) -> list[str]:
 
 def test_what_was_deleted_without_kinesis_is_forgotten(tmp_path: Path) -> None:
     with HubProcess(tmp_path, CONFIG) as hub:
-        client = connect(hub)
+        client = aws_client(hub, "kinesis")
         client.create_stream(StreamName="s", ShardCount=1, Tags={"a": "b"})
         hub.stop()
 
@@ -162,7 +150,7 @@ def test_kill_loses_nothing_that_was_confirmed(tmp_path: Path) -> None:
     """Sequence numbers that readers saw never come back with other records, either."""
     confirmed: dict[str, bytes] = {}
     with HubProcess(tmp_path, CONFIG) as hub:
-        client = connect(hub)
+        client = aws_client(hub, "kinesis")
         client.create_stream(StreamName="s", ShardCount=1, Tags={"kept": "yes"})
         client.increase_stream_retention_period(StreamName="s", RetentionPeriodHours=48)
         arn = client.describe_stream_summary(StreamName="s")["StreamDescriptionSummary"][
@@ -180,7 +168,7 @@ def test_kill_loses_nothing_that_was_confirmed(tmp_path: Path) -> None:
             with pytest.raises((BotoCoreError, ClientError)):
                 client.put_record(StreamName="s", Data=b"lost", PartitionKey="k")
             hub.start()
-            client = connect(hub)
+            client = aws_client(hub, "kinesis")
         found = drain(client, position)
         assert {each["SequenceNumber"]: each["Data"] for each in found} == confirmed
         assert bodies(found) == list(confirmed.values())

@@ -9,10 +9,11 @@ import msgspec
 
 from hubbub import Message, Principal
 from hubbub.testing import HubProcess
+from tests.aws_client import aws_client
 from tests.interop.clients import MqttClient
 
 from .conftest import KinesisHub, bodies, drain, iterator
-from .test_application import CONFIG, connect
+from .test_application import CONFIG
 
 LARGE = 300_000
 
@@ -22,7 +23,7 @@ def test_mqtt_publishes_and_kinesis_reads(tmp_path: Path) -> None:
         'mqtt.listener.bind = ["127.0.0.1:0"]\n'
     )
     with HubProcess(tmp_path, config) as hub:
-        client = connect(hub)
+        client = aws_client(hub, "kinesis")
         client.create_stream(StreamName="telemetry", ShardCount=1)
         device = MqttClient(hub, "device")
         device.publish("$stream/telemetry/sensor-7", b"21.5", UserProperty=[("unit", "C")])

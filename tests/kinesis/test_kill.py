@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import botocore.exceptions
 import pytest
-from botocore.config import Config as BotoConfig
 
 from hubbub.testing import HubProcess
+from tests.aws_client import aws_client
 
 CONFIG = """
 [plugins]
@@ -32,17 +31,6 @@ STREAM = "telemetry"
 WAIT = 30.0
 
 
-def client(hub: HubProcess) -> Any:
-    return boto3.client(
-        "kinesis",
-        endpoint_url=hub.url("Kinesis"),
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=BotoConfig(retries={"max_attempts": 0}),
-    )
-
-
 class Writer(threading.Thread):
     """Writes batches of numbers, all of one partition key, until the hub is gone."""
 
@@ -53,7 +41,7 @@ class Writer(threading.Thread):
         """Shard, sequence number and data."""
         self.written = 0
         self.enough = threading.Event()
-        self._kinesis = client(hub)
+        self._kinesis = aws_client(hub, "kinesis")
         self._batch = batch
         self._size = size
 
@@ -99,7 +87,7 @@ def read(kinesis: Any, shard: str, **start: Any) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("size", [0, 20_000])
 def test_nothing_confirmed_is_lost(tmp_path: Path, size: int) -> None:
     with HubProcess(tmp_path, CONFIG) as hub:
-        kinesis = client(hub)
+        kinesis = aws_client(hub, "kinesis")
         kinesis.create_stream(StreamName=STREAM, ShardCount=2)
         kinesis.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
         highest = ""
@@ -114,7 +102,7 @@ def test_nothing_confirmed_is_lost(tmp_path: Path, size: int) -> None:
                 each.join(WAIT)
                 assert not each.is_alive()
             hub.start()
-            kinesis = client(hub)
+            kinesis = aws_client(hub, "kinesis")
             shards = [each["ShardId"] for each in kinesis.list_shards(StreamName=STREAM)["Shards"]]
             found = {shard: list(read(kinesis, shard)) for shard in shards}
             for records in found.values():

@@ -5,11 +5,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import boto3
 import botocore.exceptions
-from botocore.config import Config as BotoConfig
 
 from hubbub.testing import HubProcess
+from tests.aws_client import aws_client
 
 from .receiver import receive
 
@@ -34,17 +33,6 @@ RETRIES = json.dumps(
 )
 
 
-def client(hub: HubProcess, service: str) -> Any:
-    return boto3.client(
-        service,  # type: ignore[call-overload]
-        endpoint_url=hub.url("SNS"),
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=BotoConfig(retries={"max_attempts": 0}),
-    )
-
-
 def bodies(sqs: Any, url: str) -> list[str]:
     found: list[str] = []
     while batch := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
@@ -56,7 +44,7 @@ def bodies(sqs: Any, url: str) -> list[str]:
 
 def test_nothing_confirmed_is_lost(tmp_path: Path) -> None:
     with HubProcess(tmp_path, CONFIG) as hub, receive() as receiver:
-        sns, sqs = client(hub, "sns"), client(hub, "sqs")
+        sns, sqs = aws_client(hub, "sns"), aws_client(hub, "sqs")
         topic = sns.create_topic(Name="alerts", Tags=[{"Key": "a", "Value": "b"}])["TopicArn"]
         fifo = sns.create_topic(
             Name="alerts.fifo",
@@ -107,7 +95,7 @@ def test_nothing_confirmed_is_lost(tmp_path: Path) -> None:
             receiver.calls.get()
 
         hub.start()
-        sns, sqs = client(hub, "sns"), client(hub, "sqs")
+        sns, sqs = aws_client(hub, "sns"), aws_client(hub, "sqs")
         assert sns.list_tags_for_resource(ResourceArn=topic)["Tags"]
         urls = [sqs.get_queue_url(QueueName=name)["QueueUrl"] for name in ("one", "two")]
         for url in urls:

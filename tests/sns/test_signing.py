@@ -13,9 +13,10 @@ from hubbub import Hub, Session
 from hubbub.config import HubSettings
 from hubbub.testing import HubProcess
 from hubbub_sns.signing import Signer
+from tests.aws_client import aws_client
 from tests.core.hubs import make_hub, session_of
 
-from .test_kill import CONFIG, client
+from .test_kill import CONFIG
 from .test_sqs import verify
 
 FIELDS = {"Type": "Notification", "Message": "hello"}
@@ -80,13 +81,13 @@ async def test_a_certificate_stays_where_a_former_version_served_it(tmp_path: Pa
 def test_key_and_certificate_outlive_the_process(tmp_path: Path) -> None:
     paths, certificates = set(), set()
     with HubProcess(tmp_path, CONFIG) as hub:
-        sns, sqs = client(hub, "sns"), client(hub, "sqs")
+        sns, sqs = aws_client(hub, "sns"), aws_client(hub, "sqs")
         topic = sns.create_topic(Name="alerts")["TopicArn"]
         arn = "arn:aws:sqs:us-east-1:000000000000:inbox"
         sqs.create_queue(QueueName="inbox")
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
         for _ in range(2):
-            sns, sqs = client(hub, "sns"), client(hub, "sqs")
+            sns, sqs = aws_client(hub, "sns"), aws_client(hub, "sqs")
             sns.publish(TopicArn=topic, Message="hello")
             url = sqs.get_queue_url(QueueName="inbox")["QueueUrl"]
             [message] = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=10)["Messages"]
