@@ -65,9 +65,7 @@ def _play(url: str, mqtt: str, say: Say) -> None:
         ask("hello", session="dashboard")
         frame = json.loads(socket.recv(timeout=_WAIT))
         message = frame["message"]
-        found = message["address"], message["body"]
-        if found != ("plant/boiler/temperature", "81"):
-            raise AssertionError(f"the dashboard received {found!r}")
+        Scene.expect((message["address"], message["body"]), ("plant/boiler/temperature", "81"))
         ask("ack", delivery=frame["delivery"])
         tell("dashboard <- message of plant/boiler/temperature '81', after it came back; ack")
         ask("unsubscribe", subscription="heat")
