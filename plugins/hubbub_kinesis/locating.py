@@ -60,6 +60,11 @@ class Located(NamedTuple):
         """The stream's name for AWS."""
         return stream_arn(self.region, self.account, self.name)
 
+    @property
+    def encryption_type(self) -> str | None:
+        """What answers about records name it: None, and left out, if the stream has none."""
+        return None if self.state.encryption == "NONE" else self.state.encryption
+
     def consumer_arn(self, consumer: Consumer) -> str:
         """A consumer's name for AWS."""
         return f"{self.arn}/consumer/{consumer.name}:{consumer.created // 1000}"

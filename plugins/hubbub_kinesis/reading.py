@@ -167,7 +167,7 @@ def millis_behind(stream: Located, found: ReadResult) -> int:
 
 def results(stream: Located, found: ReadResult) -> list[ReadRecord]:
     """Return records as answers have them. Fields of other protocols have no place there."""
-    encryption = None if stream.state.encryption == "NONE" else stream.state.encryption
+    encryption = stream.encryption_type
     count_lost(stream.session, found.records)
     return [
         ReadRecord(

@@ -103,7 +103,7 @@ class Writing:
             if not self._throttle.write(stream.info.number, shard, size):
                 raise rate_exceeded(shard_name(shard), stream.name, stream.account)
         [result] = await self._append(stream, messages)
-        return PutRecordResult(result.shard_id, result.sequence_number, _encryption(stream))
+        return PutRecordResult(result.shard_id, result.sequence_number, stream.encryption_type)
 
     async def put_records(self, context: Context, params: Params) -> PutRecordsResult:
         """Append a batch; records that a shard has no room for now fail one by one."""
@@ -122,7 +122,7 @@ class Writing:
         messages = _messages(stream, entries)
         if self._throttle is None:
             results = await self._append(stream, messages)
-            return PutRecordsResult(0, results, _encryption(stream))
+            return PutRecordsResult(0, results, stream.encryption_type)
         return await self._put_throttled(stream, messages, sizes)
 
     async def _put_throttled(
@@ -142,7 +142,7 @@ class Writing:
         for index, result in zip(taken, written, strict=True):
             results[index] = result
         failed = len(messages) - len(taken)
-        return PutRecordsResult(failed, results, _encryption(stream))
+        return PutRecordsResult(failed, results, stream.encryption_type)
 
     async def _append(self, stream: Located, messages: Sequence[Message]) -> list[RecordResult]:
         if not messages:
@@ -239,7 +239,3 @@ def _check_ordering(stream: Located, given: str) -> None:
             f"ExclusiveMinimumSequenceNumber {given} used in PutRecord on stream {stream.name} "
             f"under account {stream.account} is invalid."
         )
-
-
-def _encryption(stream: Located) -> str | None:
-    return None if stream.state.encryption == "NONE" else stream.state.encryption
