@@ -130,6 +130,7 @@ from .streams import (
     StreamError,
     StreamSettings,
     hash_key,
+    parse_age,
 )
 from .websocket import Framed, WebSocket, WebSocketClosed, WebSocketSettings, WebSocketTransport
 from .websocket import accept as accept_websocket
@@ -262,6 +263,7 @@ __all__ = [
     "hookspec",
     "load_config",
     "parse_address",
+    "parse_age",
     "pattern_from_dotted",
     "pattern_to_dotted",
     "positions_at_last",

@@ -44,6 +44,8 @@ READ_BYTES = 10 * 2**20
 RECORD_MEMORY_COST = MEMORY_COST + 100
 """About the bytes that a record takes in memory beside its size."""
 
+_AGE_UNITS = {"Y": 31_536_000, "M": 2_592_000, "D": 86_400, "h": 3600, "m": 60, "s": 1}
+
 
 def memory_of(size: int, count: int) -> int:
     """Return about the bytes of memory that so many records of together so many bytes take."""
@@ -251,6 +253,17 @@ class StreamSettings(msgspec.Struct, frozen=True):
     max_shards: int = 1_000
     segment_records: int = 1_000
     segment_bytes: int = 2**20
+
+
+def parse_age(text: str) -> int | None:
+    """Return the seconds of a span such as "7D", as RabbitMQ's streams write it; None if none.
+
+    A number of up to nine digits and one unit: Y, M (of 30 days), D, h, m, s.
+    """
+    number, unit = text[:-1], text[-1:]
+    if not (number.isascii() and number.isdecimal()) or unit not in _AGE_UNITS or len(number) > 9:
+        return None
+    return int(number) * _AGE_UNITS[unit]
 
 
 Load = Callable[[int, int, int], list[Record]]

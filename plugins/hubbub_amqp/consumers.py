@@ -20,6 +20,7 @@ from hubbub import (
     StreamInfo,
     StreamReader,
     Window,
+    parse_age,
     positions_at_last,
     positions_at_latest,
     positions_at_oldest,
@@ -27,7 +28,7 @@ from hubbub import (
     positions_at_time,
 )
 
-from .declaring import LABEL, Declaration, parse_age
+from .declaring import LABEL, Declaration
 from .encode import DeliverEncoder, encode_method_frame
 from .errors import AmqpError, Reply
 from .exchanges import shown

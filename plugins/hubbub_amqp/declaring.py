@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from hubbub import QueueSettings, StreamSettings
+from hubbub import QueueSettings, StreamSettings, parse_age
 
 from .errors import AmqpError, Reply
 from .exchanges import (
@@ -25,7 +25,6 @@ from .wire import FieldValue, Table, decode_fields
 
 LABEL: Final = "amqp"
 """The label of a queue that keeps its declaration."""
-_UNITS: Final = {"Y": 31_536_000, "M": 2_592_000, "D": 86_400, "h": 3600, "m": 60, "s": 1}
 _OVERFLOWS: Final = {
     "drop-head": "drop-head",
     "reject-publish": "reject",
@@ -211,14 +210,6 @@ _TAKES: Final[Mapping[str, frozenset[str]]] = {
 }  # fmt: skip
 """Which of the arguments each type of queue takes; it refuses the others, but not unknown ones."""
 _NOT_COMPARED: Final = frozenset({"x-queue-type", "x-consumer-timeout"})
-
-
-def parse_age(text: str) -> int | None:
-    """Return the seconds of "7D" and the like; None if it is not one."""
-    number, unit = text[:-1], text[-1:]
-    if not (number.isascii() and number.isdecimal()) or unit not in _UNITS or len(number) > 9:
-        return None
-    return int(number) * _UNITS[unit]
 
 
 def check_declaration(name: str, vhost: str, wanted: Declaration) -> None:

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from hubbub import QueueSettings, StreamSettings, escape_level, queue_address
+from hubbub import QueueSettings, StreamSettings, escape_level, parse_age, queue_address
 
 from .destinations import ROOT_EXCHANGE, Destination, Place, check_queue
 from .errors import StompError, unsupported
@@ -17,8 +17,6 @@ _OVERFLOW: Final[Mapping[str, Literal["drop-head", "reject", "reject-dead-letter
     "reject-publish": "reject",
     "reject-publish-dlx": "reject-dead-letter",
 }
-_UNITS: Final = {"Y": 31_536_000, "M": 2_592_000, "D": 86_400, "h": 3600, "m": 60, "s": 1}
-"""Seconds of the units of `x-max-age`."""
 
 
 def queue_settings(
@@ -64,10 +62,10 @@ def stream_settings(headers: Mapping[str, str]) -> StreamSettings:
     """
     retention = None
     if (age := headers.get("x-max-age")) is not None:
-        number, unit = age[:-1], age[-1:]
-        if not (number.isascii() and number.isdecimal() and len(number) < 10 and unit in _UNITS):
+        seconds = parse_age(age)
+        if seconds is None:
             raise StompError("Invalid header", f"\"x-max-age\" must be like 7D, not '{age[:80]}'\n")
-        retention = int(number) * _UNITS[unit] * 1000
+        retention = seconds * 1000
     return StreamSettings(
         retention=retention or None, max_bytes=_number(headers, "x-max-length-bytes") or None
     )
