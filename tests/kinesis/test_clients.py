@@ -5,12 +5,13 @@ import contextlib
 import io
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.programs import program
 
 from .conftest import KinesisHub
 
@@ -39,16 +40,12 @@ def test_the_python_of_the_page(hub: KinesisHub) -> None:
 
 
 def test_the_shell_of_the_page(hub: KinesisHub, tmp_path: Path) -> None:
-    if shutil.which("aws") is None:
-        pytest.skip("the AWS command line is not installed")
-    if subprocess.run(["aws", "--version"], capture_output=True, check=False).returncode:
-        pytest.skip("the AWS command line does not run")
-    if shutil.which("bash") is None:
-        pytest.skip("there is no bash")
+    beside = Path(program("aws")).parent  # a virtual environment may not be on the path
+    path = f"{beside}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-O", "expand_aliases", "-e", "-c", snippet("shell", hub)],
-        cwd=tmp_path, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True,
-        check=False, timeout=60,
+        [program("bash"), "-O", "expand_aliases", "-e", "-c", snippet("shell", hub)],
+        cwd=tmp_path, env={**os.environ, **ENVIRONMENT, "PATH": path}, capture_output=True,
+        text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("hello")
