@@ -1455,6 +1455,7 @@ def direct_reply_to(t: Talk, connect: Connect, own: str) -> None:
     t.ask(Queue.Declare(queue=own))
     t.ask(Basic.Consume(queue="amq.rabbitmq.reply-to", consumer_tag="r", no_ack=True))
     t.publish("", own, b"question", reply_to="amq.rabbitmq.reply-to", correlation_id="7")
+    t.until(own, 1)
     server = connect()
     server.say(Basic.Get(queue=own, no_ack=True))
     got = server.read(5)
@@ -1562,9 +1563,9 @@ def queue_ttl(t: Talk, connect: Connect, own: str) -> None:
     t.ask(Queue.Declare(queue=own, passive=True))
     deadline = time.monotonic() + 5
     other = connect()
-    while time.monotonic() < deadline:
-        time.sleep(0.15)
-        break
+    while not other.deliveries and time.monotonic() < deadline:
+        other.publish("", own, mandatory=True)  # no use of the queue; comes back once it is gone
+        other.rest(0.02)
     try:
         other.ask(Queue.Declare(queue=own, passive=True))
     finally:
