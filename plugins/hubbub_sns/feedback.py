@@ -2,15 +2,15 @@
 
 import datetime as dt
 import hashlib
-import random
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from hubbub import Clock, Message
 from hubbub_aws.arns import Arn
 from hubbub_sns.messages import message_uuid
 from hubbub_sns.records import Topic
 from hubbub_sns.reports import Reports
+from hubbub_sns.sampling import sampled
 
 _PREFIXES = {
     "application": "Application", "firehose": "Firehose", "http": "HTTP", "https": "HTTP",
@@ -19,14 +19,11 @@ _PREFIXES = {
 
 
 class Feedback:
-    """Reports deliveries where somebody wants to know. `chance` gives numbers from 0 to 1."""
+    """Reports deliveries where somebody wants to know."""
 
-    def __init__(
-        self, reports: Reports, clock: Clock, chance: Callable[[], float] = random.random
-    ) -> None:
+    def __init__(self, reports: Reports, clock: Clock) -> None:
         self._reports = reports
         self._clock = clock
-        self._chance = chance
 
     def delivered(
         self, topic: Topic, protocol: str, endpoint: str, message: Message,
@@ -71,7 +68,7 @@ class Feedback:
         group = _group(region, account, "DirectPublishToPhoneNumber")
         if problem:
             self._report(f"{group}/Failure", message, phone, 400, problem, 1, success=False)
-        elif self._chance() * 100 < int(rate):
+        elif sampled(int(rate)):
             self._report(group, message, phone, 200, "kept in the outbox", 1)
 
     def _samples(self, attributes: Mapping[str, str], prefix: str) -> bool:
@@ -79,7 +76,7 @@ class Feedback:
         if not attributes.get(f"{prefix}FeedbackRoleArn"):
             return False
         rate = attributes.get(f"{prefix}FeedbackSampleRate") or "100"
-        return self._chance() * 100 < int(rate)
+        return sampled(int(rate))
 
     def _report(
         self, group: str, message: Message, destination: str, status: int, answer: str,

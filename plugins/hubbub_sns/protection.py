@@ -5,7 +5,6 @@ that deny, de-identify or audit messages with data that their identifiers find.
 """
 
 import hashlib
-import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -20,6 +19,7 @@ from hubbub_sns.messages import timestamp as spell_time
 from hubbub_sns.policy_syntax import PolicyError, parse_json
 from hubbub_sns.records import Subscription, Topic
 from hubbub_sns.reports import Reports
+from hubbub_sns.sampling import sampled
 
 if TYPE_CHECKING:
     from hubbub import Clock
@@ -236,14 +236,10 @@ def _read_rate(details: Mapping[str, Any]) -> int:
 class Guard:
     """Carries out the policies of topics."""
 
-    def __init__(
-        self, store: "Store", reports: Reports, clock: "Clock",
-        chance: Callable[[], float] = random.random,
-    ) -> None:  # fmt: skip
+    def __init__(self, store: "Store", reports: Reports, clock: "Clock") -> None:
         self._store = store
         self._reports = reports
         self._clock = clock
-        self._chance = chance
 
     def inbound(self, topic: Topic, message: Message, principal: str) -> Message:
         """Return a message as it may be published. Raises `AwsError`: it must not be."""
@@ -292,7 +288,7 @@ class Guard:
         return passed
 
     def _audit(self, topic: Topic, message: Message, principal: str, statement: Statement) -> None:
-        if self._chance() * 100 >= statement.rate:
+        if not sampled(statement.rate):
             return
         found = [each for text in _texts_of(message) for each in statement.find(text)]
         destination = statement.audit.get(

@@ -258,7 +258,7 @@ def test_audits_report_what_was_found(
     sns = hub.client()
     audit = {
         "Audit": {
-            "SampleRate": "99",
+            "SampleRate": "1",
             "FindingsDestination": {"CloudWatchLogs": {"LogGroup": "/aws/vendedlogs/found"}},
             "NoFindingsDestination": {"CloudWatchLogs": {"LogGroup": "/aws/vendedlogs/not"}},
         }

@@ -1,0 +1,8 @@
+"""Sampling: of what happens often, reports tell a part."""
+
+import random
+
+
+def sampled(percent: int) -> bool:
+    """Draw whether to report this time; in `percent` of the cases, 0 to 100, it is so."""
+    return random.random() * 100 < percent  # noqa: S311 — it guards nothing
