@@ -251,7 +251,8 @@ class Managing:
     async def describe_stream(self, context: Context, params: Params) -> Params:
         """Describe a stream with its shards, in pages."""
         stream = self._locate.stream(context, params)
-        shards = stream.info.shards()
+        creating = stream.state.status(self._now()) is Status.CREATING
+        shards = [] if creating else stream.info.shards()
         start = params.get("ExclusiveStartShardId")
         if start is not None:
             try:

@@ -124,7 +124,13 @@ class Reading:
         return result
 
     def _find(self, context: Context, iterator: ShardIterator, arn: str | None) -> Located:
-        stream = self._locate.named(context, iterator.name, iterator.account, context.region)
+        try:
+            stream = self._locate.named(context, iterator.name, iterator.account, context.region)
+        except AwsError as error:
+            if error.code != "ResourceNotFoundException":
+                raise
+            shard = shard_name(iterator.position.shard)
+            raise shard_does_not_exist(shard, iterator.name, iterator.account) from None
         if arn is not None and Arn.parse(arn).resource != f"stream/{iterator.name}":
             raise invalid_argument("Invalid ShardIterator: it is not of the stream of StreamARN.")
         self._locate.check_usable(stream)

@@ -9,7 +9,13 @@ from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params
 from hubbub_kinesis.describing import describe_shard
 from hubbub_kinesis.errors import in_use, invalid_argument, limit_exceeded, shard_limit
-from hubbub_kinesis.locating import Located, Locator, check_created, find_shards
+from hubbub_kinesis.locating import (
+    Located,
+    Locator,
+    check_created,
+    find_shards,
+    read_shard,
+)
 from hubbub_kinesis.managing import STREAM_SHARD_LIMIT, Census
 from hubbub_kinesis.pages import Token, page
 from hubbub_kinesis.scaling import Split, plan
@@ -81,8 +87,7 @@ class Sharding:
 
     async def split_shard(self, context: Context, params: Params) -> Params:
         """Split a shard in two."""
-        stream = self._locate.stream(context, params)
-        [shard] = find_shards(stream, params["ShardToSplit"])
+        stream, [shard] = self._of_shards(context, params, "ShardToSplit")
         self._locate.check_active(stream)
         _check_provisioned(stream)
         at = int(params["NewStartingHashKey"])
@@ -106,12 +111,11 @@ class Sharding:
 
     async def merge_shards(self, context: Context, params: Params) -> Params:
         """Merge two adjacent shards."""
-        stream = self._locate.stream(context, params)
-        first, second = find_shards(stream, params["ShardToMerge"], params["AdjacentShardToMerge"])
+        members = ("ShardToMerge", "AdjacentShardToMerge")
+        stream, [first, second] = self._of_shards(context, params, *members)
         self._locate.check_active(stream)
         _check_provisioned(stream)
-        low, high = sorted((first, second), key=lambda shard: shard.starting_hash_key)
-        if low.ending_hash_key + 1 != high.starting_hash_key:
+        if first.ending_hash_key + 1 != second.starting_hash_key:  # the other way round won't do
             raise invalid_argument(
                 f"Shards {shard_name(first.id)} and {shard_name(second.id)} in stream "
                 f"{stream.name} under account {stream.account} are not an adjacent pair of shards "
@@ -145,6 +149,18 @@ class Sharding:
             "CurrentShardCount": current,
             "TargetShardCount": target,
         }
+
+    def _of_shards(
+        self, context: Context, params: Params, *members: str
+    ) -> tuple[Located, list[ShardInfo]]:
+        """Find a stream and its shards; what is no shard's id is told before the stream's lack."""
+        given = [params[member] for member in members]
+        name = params.get("StreamName")
+        if name is not None:
+            for each in given:
+                read_shard(each, name, context.account)
+        stream = self._locate.stream(context, params)
+        return stream, find_shards(stream, *given)
 
     def _check_scaling(self, stream: Located, current: int, target: int) -> None:
         counts = f"Current open shard count: {current}, Target shard count: {target}"

@@ -19,6 +19,8 @@ _ITERATOR_TYPES = (
     "AFTER_SEQUENCE_NUMBER", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON",
 )  # fmt: skip
 """In the order that AWS lists them in, which is not its model's."""
+_LIMITS = {"PositiveIntegerObject": {"max": 100_000}, "RetentionPeriodHours": {"min": 1}}
+"""What AWS checks, and its model does not tell."""
 
 
 class Validators:
@@ -34,6 +36,8 @@ class Validators:
             if pattern.startswith("^(") and pattern.endswith(")$"):  # AWS tells it without
                 traits[name] = {**each, "pattern": pattern[2:-2]}
         traits["Data"] = {**traits["Data"], "sensitive": True}  # AWS does not repeat what was sent
+        for name, limits in _LIMITS.items():
+            traits[name] = {**traits[name], **limits}
         traits["ShardIteratorType"] = {**traits["ShardIteratorType"], "enum": _ITERATOR_TYPES}
         self._shapes = ShapeGraph(dict(traits))
         for name in _KEYED:

@@ -234,7 +234,10 @@ def test_a_sequence_number_of_another_shard(kinesis: Any, name: str) -> None:
 def test_an_iterator_of_a_stream_that_is_gone(kinesis: Any, stream: str) -> None:
     position = iterator(kinesis, stream)
     kinesis.delete_stream(StreamName=stream)
-    with refused("ResourceNotFoundException"):
+    with refused(
+        "ResourceNotFoundException",
+        f"Shard shardId-000000000000 in stream {stream} under account {ACCOUNT} does not exist",
+    ):
         kinesis.get_records(ShardIterator=position)
     kinesis.create_stream(StreamName=stream, ShardCount=1)
     with refused("ResourceNotFoundException"):

@@ -40,7 +40,7 @@ def test_a_reader_follows_a_split_and_a_merge(kinesis: Any, stream: str) -> None
     split(kinesis, stream)
     put(kinesis, stream, b"2", "0")
     put(kinesis, stream, b"3", MIDDLE)
-    merge(kinesis, stream, 2, 1)
+    merge(kinesis, stream, 1, 2)
     put(kinesis, stream, b"4")
 
     end = kinesis.get_records(ShardIterator=iterator(kinesis, stream, 0))
@@ -63,15 +63,15 @@ def test_a_reader_follows_a_split_and_a_merge(kinesis: Any, stream: str) -> None
     end = kinesis.get_records(ShardIterator=iterator(kinesis, stream, 2))
     assert bodies(end["Records"]) == [b"3"]
     (child,) = end["ChildShards"]
-    assert child["ParentShards"] == ["shardId-000000000002", "shardId-000000000001"]
+    assert child["ParentShards"] == ["shardId-000000000001", "shardId-000000000002"]
     assert bodies(drain(kinesis, iterator(kinesis, stream, 3))) == [b"4"]
 
     parent, left, right, child = kinesis.list_shards(StreamName=stream)["Shards"]
     ending = parent["SequenceNumberRange"]["EndingSequenceNumber"]
     assert int(last) < int(ending) < int(left["SequenceNumberRange"]["StartingSequenceNumber"])
     assert (left["ParentShardId"], right["ParentShardId"]) == (parent["ShardId"],) * 2
-    assert child["ParentShardId"] == right["ShardId"]
-    assert child["AdjacentParentShardId"] == left["ShardId"]
+    assert child["ParentShardId"] == left["ShardId"]
+    assert child["AdjacentParentShardId"] == right["ShardId"]
     assert "EndingSequenceNumber" not in child["SequenceNumberRange"]
 
     position = iterator(kinesis, stream, 0, "AFTER_SEQUENCE_NUMBER", StartingSequenceNumber=ending)
@@ -112,7 +112,7 @@ def test_shards_that_can_not_be_merged(kinesis: Any, name: str) -> None:
         f"Could not find shard shardId-000000000009 in stream {name} under account {ACCOUNT}.",
     ):
         merge(kinesis, name, 0, 9)
-    merge(kinesis, name, 1, 0)
+    merge(kinesis, name, 0, 1)
     assert shard_ids(kinesis, name, ShardFilter={"Type": "AT_LATEST"}) == [2, 3]
 
 
@@ -248,3 +248,46 @@ def test_filters(special_hub: Callable[..., KinesisHub]) -> None:
     hub.clock.jump(86_400 - 90)
     assert listed("AT_TRIM_HORIZON") == [1, 2]
     assert listed("FROM_TRIM_HORIZON") == [1, 2, 3, 4]
+
+
+def test_shards_are_merged_in_their_order(kinesis: Any, stream: str) -> None:
+    split(kinesis, stream)
+    with refused(
+        "InvalidArgumentException",
+        f"Shards shardId-000000000002 and shardId-000000000001 in stream {stream} under account "
+        f"{ACCOUNT} are not an adjacent pair of shards eligible for merging",
+    ):
+        merge(kinesis, stream, 2, 1)
+    merge(kinesis, stream, 1, 2)
+    assert shard_ids(kinesis, stream, ShardFilter={"Type": "AT_LATEST"}) == [3]
+
+
+@pytest.mark.parametrize("shard", ["2147483648", "shardId-002147483648", "ABKLFD8", "2.14E4"])
+def test_what_is_no_shard_is_told_before_the_missing_stream(kinesis: Any, shard: str) -> None:
+    missing = f"Could not find shard {shard} in stream nowhere under account {ACCOUNT}."
+    with refused("ResourceNotFoundException", missing):
+        kinesis.split_shard(StreamName="nowhere", ShardToSplit=shard, NewStartingHashKey="2")
+    for one, other in ((shard, "x-0"), ("x-0", shard)):
+        with refused("ResourceNotFoundException", missing):
+            kinesis.merge_shards(StreamName="nowhere", ShardToMerge=one, AdjacentShardToMerge=other)
+    with refused("ResourceNotFoundException", f"Stream nowhere under account {ACCOUNT} not found."):
+        kinesis.merge_shards(
+            StreamName="nowhere", ShardToMerge="2147483647", AdjacentShardToMerge="a-00001"
+        )
+
+
+def test_limits_that_the_model_does_not_tell(hub: KinesisHub, stream: str) -> None:
+    client = hub.client(parameter_validation=False)
+    scaling = {"StreamName": stream, "ScalingType": "UNIFORM_SCALING"}
+    with refused(
+        "ValidationException",
+        "1 validation error detected: Value '100001' at 'targetShardCount' failed to satisfy "
+        "constraint: Member must have value less than or equal to 100000",
+    ):
+        client.update_shard_count(**scaling, TargetShardCount=100_001)
+    with refused(
+        "ValidationException",
+        "1 validation error detected: Value '-1' at 'retentionPeriodHours' failed to satisfy "
+        "constraint: Member must have value greater than or equal to 1",
+    ):
+        client.decrease_stream_retention_period(StreamName=stream, RetentionPeriodHours=-1)

@@ -196,6 +196,7 @@ def test_delays(special_hub: Callable[..., KinesisHub]) -> None:
 
     client.create_stream(StreamName="s", ShardCount=1)
     assert status() == "CREATING"
+    assert client.describe_stream(StreamName="s")["StreamDescription"]["Shards"] == []
     with refused("ResourceNotFoundException", "Stream s under account 000000000000 not found."):
         client.put_record(StreamName="s", Data=b"", PartitionKey="k")
     in_use = "Stream s under account 000000000000 not ACTIVE, instead in state CREATING"
