@@ -130,6 +130,10 @@ class StreamInfo:
         """All shards, open and closed, by id."""
         return self._stream.shards()
 
+    def shard(self, shard: int) -> ShardInfo:
+        """One shard, open or closed. Raises `NoSuchShardError`."""
+        return self._stream.shard(shard)
+
     @property
     def newest(self) -> int:
         """The sequence number of the record that came last; 0 if there is none any more."""

@@ -22,7 +22,7 @@ from hubbub_kinesis.locating import Located, Locator
 from hubbub_kinesis.object_keys import Object, make_key
 from hubbub_kinesis.readers import ReaderBook, Readers, ReaderState
 from hubbub_kinesis.reading import count_lost
-from hubbub_kinesis.sequences import record_numbers
+from hubbub_kinesis.sequences import Numbering
 from hubbub_kinesis.settings import KinesisSettings
 from hubbub_kinesis.state import Book
 
@@ -161,7 +161,7 @@ def _error(stream: Located, record: Record, problem: str) -> bytes:
             "errorMessage": problem,
             "rawData": base64.b64encode(record.message.body).decode("ascii"),
             "partitionKey": record.partition_key,
-            "sequenceNumber": record_numbers(stream.info.number, [record])[0],
+            "sequenceNumber": Numbering(stream.info).records([record])[0],
         }
     )
 

@@ -2,28 +2,27 @@
 
 from collections.abc import Sequence
 
-from hubbub import ShardInfo
+from hubbub import ShardInfo, StreamInfo
 from hubbub_aws.protocols import Params
 from hubbub_kinesis.locating import Located
-from hubbub_kinesis.sequences import Place, shard_name
-from hubbub_kinesis.sequences import Sequence as SequenceNumber
+from hubbub_kinesis.sequences import Numbering, shard_name
 from hubbub_kinesis.state import ON_DEMAND
 
 HOUR = 3_600_000
 MAX_HOURS = 8_760
 
 
-def describe_shard(stream: int, shard: ShardInfo) -> Params:
-    """Describe a shard of the stream of this number."""
-    start = SequenceNumber(stream, shard.starting_sequence, shard.id, Place.BEFORE)
-    numbers = {"StartingSequenceNumber": str(start)}
-    if shard.ending_sequence is not None:
-        end = SequenceNumber(stream, shard.ending_sequence, shard.id, Place.RECORD)
-        numbers["EndingSequenceNumber"] = str(end)
+def describe_shard(stream: StreamInfo, shard: ShardInfo) -> Params:
+    """Describe a shard of a stream."""
+    numbering = Numbering(stream)
+    between = {"StartingSequenceNumber": numbering.start(shard)}
+    end = numbering.end(shard)
+    if end is not None:
+        between["EndingSequenceNumber"] = end
     result: Params = {
         "ShardId": shard_name(shard.id),
         "HashKeyRange": hash_key_range(shard),
-        "SequenceNumberRange": numbers,
+        "SequenceNumberRange": between,
     }
     if shard.parent is not None:
         result["ParentShardId"] = shard_name(shard.parent)

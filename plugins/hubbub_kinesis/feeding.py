@@ -13,7 +13,7 @@ from hubbub_kinesis.following import Follower, first_of
 from hubbub_kinesis.locating import Located
 from hubbub_kinesis.readers import Readers, ReaderState
 from hubbub_kinesis.reading import count_lost
-from hubbub_kinesis.sequences import record_numbers
+from hubbub_kinesis.sequences import Numbering
 
 AHEAD = 1000
 """Records of a queue that wait for a receiver."""
@@ -127,7 +127,7 @@ def _message(queue: QueueState, stream: Located, record: Record) -> Message:
         body=message.body,
         id=stream.session.new_id(),
         group=record.partition_key,
-        message_id=record_numbers(stream.info.number, [record])[0],
+        message_id=Numbering(stream.info).records([record])[0],
         published=record.arrived,
         protocol=message.protocol,
         client=message.client,

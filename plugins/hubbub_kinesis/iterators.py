@@ -14,6 +14,8 @@ LIFETIME = 300_000
 _VERSION = 1
 _FIELDS = struct.Struct(">QQQIQ?12s")
 _CHECK = struct.Struct(">I")
+_SHORTEST, _BLOCK = 152, 16
+"""Bytes of AWS's iterators, and in what steps they are longer for longer names of streams."""
 
 
 class ShardIterator(NamedTuple):
@@ -26,7 +28,7 @@ class ShardIterator(NamedTuple):
     position: Position
 
     def encode(self) -> str:
-        """Return it as clients carry it: at most 300 characters."""
+        """Return it as clients carry it: as long as AWS's, at most 376 characters."""
         position = self.position
         content = _FIELDS.pack(
             _VERSION,
@@ -38,6 +40,8 @@ class ShardIterator(NamedTuple):
             self.account.encode("ascii"),
         )
         content += self.name.encode("ascii")
+        length = _SHORTEST + (len(self.name) + 2) // _BLOCK * _BLOCK
+        content = content.ljust(length - _CHECK.size, b"\0")
         return b64encode(content + _CHECK.pack(zlib.crc32(content))).decode("ascii")
 
     @classmethod
@@ -57,7 +61,7 @@ class ShardIterator(NamedTuple):
             )
             if version != _VERSION or check != zlib.crc32(content):
                 raise ValueError("not an iterator of this server")
-            name = content[_FIELDS.size :].decode("ascii")
+            name = content[_FIELDS.size :].rstrip(b"\0").decode("ascii")
             position = Position(shard, sequence, inclusive)
             return cls(created, stream, account.decode("ascii"), name, position)
         except (Base64Error, struct.error) as error:

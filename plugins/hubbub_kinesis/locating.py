@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hubbub import Session, ShardInfo, StreamInfo, spell_stream
+from hubbub import NoSuchShardError, Session, ShardInfo, StreamInfo, spell_stream
 from hubbub_aws import AwsError, Context
 from hubbub_aws.arns import Arn, make_arn
 from hubbub_aws.protocols import Params
@@ -225,10 +225,10 @@ def read_shard(given: str, name: str, account: str) -> int:
 def find_readable_shard(stream: Located, given: str) -> ShardInfo:
     """Find a shard that is to be read. Raises `AwsError`."""
     number = read_shard(given, stream.name, stream.account)
-    found = next((shard for shard in stream.info.shards() if shard.id == number), None)
-    if found is None:
-        raise shard_does_not_exist(shard_name(number), stream.name, stream.account)
-    return found
+    try:
+        return stream.info.shard(number)
+    except NoSuchShardError:
+        raise shard_does_not_exist(shard_name(number), stream.name, stream.account) from None
 
 
 def stream_arn(region: str, account: str, name: str) -> str:

@@ -262,9 +262,7 @@ class Managing:
             shards = [shard for shard in shards if shard.id > first]
         limit = params.get("Limit", _PAGE)
         description = describe_stream(stream, self._now())
-        description["Shards"] = [
-            describe_shard(stream.info.number, shard) for shard in shards[:limit]
-        ]
+        description["Shards"] = [describe_shard(stream.info, shard) for shard in shards[:limit]]
         description["HasMoreShards"] = len(shards) > limit
         return {"StreamDescription": description}
 

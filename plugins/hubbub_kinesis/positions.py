@@ -6,7 +6,7 @@ from hubbub import Position, ShardInfo
 from hubbub_aws.protocols import Params
 from hubbub_kinesis.errors import invalid_argument
 from hubbub_kinesis.locating import Located
-from hubbub_kinesis.sequences import Place, Sequence, shard_name
+from hubbub_kinesis.sequences import Numbering, SequenceNumber, repeated, shard_name
 
 _BY_NUMBER = ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER")
 _RULES = (
@@ -78,31 +78,23 @@ class Start(NamedTuple):
 
     def _at_number(self, stream: Located, shard: ShardInfo, given: str) -> Position:
         used = (
-            f"StartingSequenceNumber {given} used in {self.operation} on shard "
+            f"StartingSequenceNumber {repeated(given)} used in {self.operation} on shard "
             f"{shard_name(shard.id)} in stream {stream.name} under account {stream.account} is "
             "invalid"
         )
         try:
-            number = Sequence.parse(given)
+            number = SequenceNumber.parse(given)
         except ValueError:
             raise invalid_argument(f"{used}.") from None
-        last = stream.info.latest(shard.id).sequence
-        if number.stream != stream.info.number or number.sequence > last + 1:
-            raise invalid_argument(f"{used} because it did not come from this stream.")
         if number.shard != shard.id:
             raise invalid_argument(
                 f"Invalid StartingSequenceNumber. It encodes {shard_name(number.shard)}, while it "
                 f"was used in a call to a shard with {shard_name(shard.id)}"
             )
-        inclusive = number.place is Place.BEFORE or (
-            number.place is Place.RECORD and self.kind == "AT_SEQUENCE_NUMBER"
-        )
-        if not inclusive and number.sequence > last:
+        sequence = Numbering(stream.info).sequence(number)
+        if sequence is None or sequence > stream.info.latest(shard.id).sequence:
             raise invalid_argument(f"{used} because it did not come from this stream.")
-        return Position(shard.id, number.sequence, inclusive)
-
-
-def continuation(stream: int, position: Position) -> str:
-    """Return the number that stands for a position, whether used with AT or with AFTER."""
-    place = Place.BEFORE if position.inclusive else Place.AFTER
-    return str(Sequence(stream, position.sequence, position.shard, place))
+        if sequence < shard.starting_sequence:
+            return Position(shard.id, shard.starting_sequence, inclusive=True)
+        inclusive = self.kind == "AT_SEQUENCE_NUMBER" and not number.after
+        return Position(shard.id, sequence, inclusive)

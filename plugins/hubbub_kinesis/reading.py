@@ -18,7 +18,7 @@ from hubbub_kinesis.errors import (
 from hubbub_kinesis.iterators import LIFETIME, ShardIterator
 from hubbub_kinesis.locating import Located, Locator, find_readable_shard, read_shard
 from hubbub_kinesis.positions import Start
-from hubbub_kinesis.sequences import record_numbers, shard_name
+from hubbub_kinesis.sequences import Numbering, shard_name
 from hubbub_kinesis.throttling import Throttle
 
 MAX_RECORDS = 10_000
@@ -104,15 +104,14 @@ class Reading:
         if now - iterator.created > LIFETIME:
             raise expired_iterator(iterator.created, now)
         stream = self._find(context, iterator, params.get("StreamARN"))
+        position = _position(stream, iterator)
         if params.get("DryRun"):
             raise dry_run()
-        shard = iterator.position.shard
+        shard = position.shard
         throttle = self._throttle
         if throttle is not None and not throttle.read(stream.info.number, shard):
             raise rate_exceeded(shard_name(shard), stream.name, stream.account)
-        found = await read(
-            stream, iterator.position, now, params.get("Limit", MAX_RECORDS), MAX_BYTES
-        )
+        found = await read(stream, position, now, params.get("Limit", MAX_RECORDS), MAX_BYTES)
         if throttle is not None:
             size = sum(record.size for record in found.records)
             throttle.has_read(stream.info.number, shard, size)
@@ -134,9 +133,20 @@ class Reading:
         if arn is not None and Arn.parse(arn).resource != f"stream/{iterator.name}":
             raise invalid_argument("Invalid ShardIterator: it is not of the stream of StreamARN.")
         self._locate.check_usable(stream)
-        if stream.info.number != iterator.stream:
-            raise _missing(stream, iterator.position.shard)
         return stream
+
+
+def _position(stream: Located, iterator: ShardIterator) -> Position:
+    """Return where an iterator is. Raises `AwsError`.
+
+    If the stream was deleted and created again, it is before all that the shard has now.
+    """
+    if stream.info.number == iterator.stream:
+        return iterator.position
+    try:
+        return stream.info.oldest(iterator.position.shard)
+    except NoSuchShardError as error:
+        raise _missing(stream, error.shard) from None
 
 
 async def read(
@@ -180,7 +190,7 @@ def results(stream: Located, found: ReadResult) -> list[ReadRecord]:
             number, record.arrived / 1000, record.message.body, record.partition_key, encryption
         )
         for number, record in zip(
-            record_numbers(stream.info.number, found.records), found.records, strict=True
+            Numbering(stream.info).records(found.records), found.records, strict=True
         )
     ]
 

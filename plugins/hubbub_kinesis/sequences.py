@@ -1,97 +1,153 @@
 """Sequence numbers and shard ids, as Kinesis clients see them.
 
-A sequence number is an integer of 56 decimal digits: in hexadecimal the digit 2, then 16 digits for
-the number of the stream, 16 for the sequence number in it, 8 for the shard, 6 for the `Place`. So
-it rises over all shards of a stream, and those of a stream that is created again are higher.
+AWS does not document what a sequence number holds, but many of them side by side tell it, other
+servers write the same, and tools read the times. In hexadecimal, with the number of digits:
+
+    2 | created 9 | 0 | serial 16 | after 2 | time 9 | shard 8 | version 1
+
+`created` is the second in which the stream was created. `serial` rises by one from record to
+record, over all shards of the stream; so do the numbers, for which the digit before it is 0, where
+AWS has the last one of the shard's number. `time` is the second in which the record arrived.
+`after` is 0; with 1, the number is of no record but of the place behind it. `version` is 2.
 """
 
 import re
 from collections.abc import Iterable
-from enum import IntEnum
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
+
+from hubbub import Position, Record, ShardInfo, StreamInfo
 
 MAX_SHARD = 2**31 - 1
+MAX_SERIAL = 2**63 - 1
 
-_LEAD = 2 << 184
-_END = 3 << 184
-_STREAM_SHIFT = 120
-_SEQUENCE_SHIFT = 56
-_SHARD_SHIFT = 24
-_SHARD_BITS = _SEQUENCE_SHIFT - _SHARD_SHIFT
-_SIXTY_FOUR = 2**64 - 1
-_DIGITS = re.compile(r"[0-9]{56}")
+_LEAD, _END = 2 << 184, 3 << 184
+_CREATED_SHIFT, _SERIAL_SHIFT, _AFTER_SHIFT = 148, 80, 72
+_TIME_SHIFT, _SHARD_SHIFT = 36, 4
+_SECONDS = 2**36 - 1
+_VERSION, _EARLIER_VERSION = 2, 1
+_OLD_LEAD, _OLD_END = 1 << 124, 1 << 129
+"""What AWS takes for numbers of its first years, of 32 digits: their shard is in the last four."""
+_OLD_CREATED_SHIFT = 88
+_OLD_SECONDS = 16_025_175_000
+
+_INCARNATION_BITS = 20
+
+_DIGITS = re.compile(r"[0-9]{1,129}")
 _SHARD_NUMBER = re.compile(r"[0-9]{1,32}", re.ASCII)
 
 
-class Place(IntEnum):
-    """Where a number points to: no record has one of the other two."""
+class SequenceNumber(NamedTuple):
+    """A sequence number, taken apart. `created` and `time` are in seconds since the epoch."""
 
-    BEFORE = 0
-    RECORD = 2
-    AFTER = 3
-
-
-_RECORD = int(Place.RECORD)
-
-
-class Sequence(NamedTuple):
-    """A sequence number, taken apart."""
-
-    stream: int
-    sequence: int
+    created: int
+    serial: int
+    time: int
     shard: int
-    place: Place
+    after: bool = False
+    version: int = _VERSION
 
     def __str__(self) -> str:
         return str(
-            stream_base(self.stream)
-            | self.sequence << _SEQUENCE_SHIFT
+            _LEAD
+            | self.created << _CREATED_SHIFT
+            | self.serial << _SERIAL_SHIFT
+            | self.after << _AFTER_SHIFT
+            | self.time << _TIME_SHIFT
             | self.shard << _SHARD_SHIFT
-            | self.place
+            | self.version
         )
 
     @classmethod
-    def parse(cls, text: str) -> "Sequence":
-        """Read a sequence number. Raises `ValueError`."""
-        number = int(text) if _DIGITS.fullmatch(text) else 0
-        shard = number >> _SHARD_SHIFT & 0xFFFFFFFF
-        if not _LEAD <= number < _END or shard > MAX_SHARD:
+    def parse(cls, text: str) -> "SequenceNumber":
+        """Read a sequence number, or what AWS would take for one. Raises `ValueError`."""
+        number = int(text) if _DIGITS.fullmatch(text) else _END
+        if number < _OLD_END:
+            return cls._parse_old(number)
+        version = number & 0xF
+        serial = number >> _SERIAL_SHIFT & 2**64 - 1
+        shard = number >> _SHARD_SHIFT & 2**32 - 1
+        if not _LEAD <= number < _END or version not in (_VERSION, _EARLIER_VERSION):
             raise ValueError(f"{text!r} is no sequence number")
+        if shard > MAX_SHARD or (version == _VERSION and serial > MAX_SERIAL):
+            raise ValueError(f"{text!r} has a shard or a serial number that is too high")
         return cls(
-            number >> _STREAM_SHIFT & _SIXTY_FOUR,
-            number >> _SEQUENCE_SHIFT & _SIXTY_FOUR,
+            number >> _CREATED_SHIFT & _SECONDS,
+            serial,
+            number >> _TIME_SHIFT & _SECONDS,
             shard,
-            Place(number & 0xFFFFFF),
+            bool(number >> _AFTER_SHIFT & 0xFF),
+            version,
         )
 
-
-def stream_base(stream: int) -> int:
-    """Return what all sequence numbers of a stream have in common."""
-    return _LEAD | stream << _STREAM_SHIFT
-
-
-class Placed(Protocol):
-    """A record, as far as its number depends on it."""
-
-    @property
-    def sequence(self) -> int:
-        """Its sequence number in its stream."""
-        ...
-
-    @property
-    def shard(self) -> int:
-        """Its shard's number."""
-        ...
+    @classmethod
+    def _parse_old(cls, number: int) -> "SequenceNumber":
+        created = number >> _OLD_CREATED_SHIFT & _SECONDS
+        if created >= _OLD_SECONDS:
+            raise ValueError(f"{number} is of a time that is too late")
+        return cls(created, 0, 0, number & 0xFFFF, version=0)
 
 
-def record_numbers(stream: int, records: Iterable[Placed]) -> list[str]:
-    """Return the numbers of records of a stream."""
-    base = stream_base(stream) + _RECORD
-    return [
-        str(base + ((record.sequence << _SHARD_BITS | record.shard) << _SHARD_SHIFT))
-        for record in records
-    ]
+class Numbering:
+    """The sequence numbers of a stream."""
+
+    __slots__ = ("_base", "_created", "_first")
+
+    def __init__(self, stream: StreamInfo) -> None:
+        self._created = stream.created // 1000
+        # Of two streams of one name, the second created in the second in which the first was
+        # deleted, no two records share a serial number: in a second, fewer ids are given than that.
+        self._first = (stream.number & (1 << _INCARNATION_BITS) - 1) << _INCARNATION_BITS
+        self._base = int(str(SequenceNumber(self._created, self._first, 0, 0)))
+
+    def records(self, records: Iterable[Record]) -> list[str]:
+        """Return the numbers of records."""
+        base = self._base
+        return [
+            str(
+                base
+                + (record.sequence << _SERIAL_SHIFT)
+                + (record.arrived // 1000 << _TIME_SHIFT)
+                + (record.shard << _SHARD_SHIFT)
+            )
+            for record in records
+        ]
+
+    def start(self, shard: ShardInfo) -> str:
+        """Return what is before all records of a shard."""
+        return self._behind(shard.id, shard.starting_sequence - 1, shard.opened)
+
+    def end(self, shard: ShardInfo) -> str | None:
+        """Return what is behind all records of a closed shard; None of one that is open."""
+        if shard.ending_sequence is None or shard.closed is None:
+            return None
+        return self._behind(shard.id, shard.ending_sequence - 1, shard.closed)
+
+    def place(self, shard: ShardInfo, position: Position) -> str:
+        """Return what stands for a position in a shard, whether used with AT or with AFTER."""
+        before = position.sequence - position.inclusive
+        if before < shard.starting_sequence:
+            return self.start(shard)
+        return self._behind(shard.id, before)
+
+    def sequence(self, number: SequenceNumber) -> int | None:
+        """Return the record's own number in the stream; None if it can't be one of this stream."""
+        if (number.version, number.created) != (_VERSION, self._created):
+            return None
+        sequence = number.serial - self._first
+        return sequence if sequence >= 0 else None
+
+    def _behind(self, shard: int, sequence: int, when: int = 0) -> str:
+        """Return the number of the place behind a record, or, for 0, before all of the stream."""
+        serial = self._first + sequence
+        return str(SequenceNumber(self._created, serial, when // 1000, shard, sequence > 0))
+
+
+def repeated(text: str) -> str:
+    """Return a number as AWS's errors repeat it: one of its first years with its first digit."""
+    if not _DIGITS.fullmatch(text) or int(text) >= _OLD_END:
+        return text
+    return str(int(text) & _OLD_LEAD - 1 | _OLD_LEAD)
 
 
 @lru_cache(4096)

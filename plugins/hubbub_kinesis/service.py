@@ -73,7 +73,7 @@ class Kinesis:
             hub.log.info("kinesis: not served, a newer botocore has them", actions=unknown)
         self._operations = {
             **validators.guard(checked),
-            **Writing(locator, validators, throttle).operations(),
+            **Writing(now, locator, validators, throttle).operations(),
         }
 
     @classmethod

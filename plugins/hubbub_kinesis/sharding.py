@@ -77,7 +77,7 @@ class Sharding:
         found, last = page(
             chosen, params.get("MaxResults", _PAGE), lambda shard: shard_name(shard.id), after
         )
-        result: Params = {"Shards": [describe_shard(stream.info.number, shard) for shard in found]}
+        result: Params = {"Shards": [describe_shard(stream.info, shard) for shard in found]}
         if last is not None:
             listed = f"shards {stream.name} {stream.account}"
             result["NextToken"] = Token(self._now(), listed, last, dict(shard_filter)).encode()

@@ -12,8 +12,9 @@ from hubbub_aws.protocols import Params, Structure
 from hubbub_kinesis.describing import describe_children
 from hubbub_kinesis.errors import dry_run, in_use, no_such_stream
 from hubbub_kinesis.locating import Located, Locator, find_readable_shard
-from hubbub_kinesis.positions import Start, continuation
+from hubbub_kinesis.positions import Start
 from hubbub_kinesis.reading import ReadRecord, millis_behind, read, results
+from hubbub_kinesis.sequences import Numbering
 from hubbub_kinesis.state import Status
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ async def _read(
     if found.next is None:
         event.child_shards = describe_children(found.children)
     else:
-        event.continuation_sequence_number = continuation(stream.info.number, found.next)
+        shard = stream.info.shard(found.next.shard)
+        event.continuation_sequence_number = Numbering(stream.info).place(shard, found.next)
     return event, found.next
 
 

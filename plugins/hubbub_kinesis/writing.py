@@ -1,15 +1,14 @@
 """PutRecord and PutRecords."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hubbub import MAX_HASH_KEY, Message, hash_key, spell_stream
 from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params, Structure
 from hubbub_kinesis.errors import dry_run, invalid_argument, rate_exceeded, too_large
 from hubbub_kinesis.locating import NAME, Located, Locator
-from hubbub_kinesis.sequences import Place, record_numbers, shard_name
-from hubbub_kinesis.sequences import Sequence as SequenceNumber
+from hubbub_kinesis.sequences import Numbering, SequenceNumber, repeated, shard_name
 from hubbub_kinesis.throttling import Throttle
 from hubbub_kinesis.validating import Validators
 
@@ -21,8 +20,6 @@ MAX_PARTITION_KEY = 256
 """Characters."""
 
 _MAX_KEY_DIGITS = 39
-_OLDEST_DIGITS = 37
-"""Digits below 2^124, where the numbers that streams give begin."""
 _COMMON = {"Records", "StreamName"}
 _PLAIN = {"Data", "PartitionKey"}
 
@@ -55,7 +52,11 @@ class PutRecordResult(Structure):
 class Writing:
     """The actions that write records."""
 
-    def __init__(self, locator: Locator, validators: Validators, throttle: Throttle | None) -> None:
+    def __init__(
+        self, now: Callable[[], int], locator: Locator, validators: Validators,
+        throttle: Throttle | None,
+    ) -> None:  # fmt: skip
+        self._now = now
         self._locate = locator
         self._throttle = throttle
         self._checks = {
@@ -92,7 +93,7 @@ class Writing:
         stream = self._find(context, "PutRecord", params)
         after = params.get("SequenceNumberForOrdering")
         if after is not None:
-            _check_ordering(stream, after)
+            _check_ordering(stream, after, self._now())
         size = len(params["Data"]) + len(params.get("PartitionKey", "").encode())
         _check_record(stream, params, size)
         if params.get("DryRun"):
@@ -150,7 +151,7 @@ class Writing:
         await stream.session.ready()
         appended = stream.session.append(stream.name, messages)
         await appended.commit.wait()
-        numbers = record_numbers(stream.info.number, appended.records)
+        numbers = Numbering(stream.info).records(appended.records)
         return [
             RecordResult(number, shard_name(record.shard))
             for number, record in zip(numbers, appended.records, strict=True)
@@ -216,26 +217,18 @@ def _check_record(
         )
 
 
-def _check_ordering(stream: Located, given: str) -> None:
+def _check_ordering(stream: Located, given: str, now: int) -> None:
     """Check a SequenceNumberForOrdering. Later records have higher numbers in any case.
 
-    AWS's own examples give "0" before the first record: a number older than all.
+    AWS takes what could be a number that it has given, if not of this stream. Its own examples
+    give "0" before the first record.
     """
-    if len(given) <= _OLDEST_DIGITS and given.isdecimal():
-        return
     try:
         number = SequenceNumber.parse(given)
     except ValueError:
         number = None
-    last = stream.info.latest(stream.info.shards()[-1].id).sequence
-    known = (
-        number is not None
-        and number.stream == stream.info.number
-        and number.sequence <= last
-        and number.place is not Place.BEFORE
-    )
-    if not known:
+    if number is None or number.time > now // 1000:
         raise invalid_argument(
-            f"ExclusiveMinimumSequenceNumber {given} used in PutRecord on stream {stream.name} "
-            f"under account {stream.account} is invalid."
+            f"ExclusiveMinimumSequenceNumber {repeated(given)} used in PutRecord on stream "
+            f"{stream.name} under account {stream.account} is invalid."
         )

@@ -229,10 +229,10 @@ def test_subscriptions_that_are_refused(kinesis: Any, stream: str, consumer: str
         subscribe(Type="AT_SEQUENCE_NUMBER")
     with refused(
         "InvalidArgumentException",
-        f"StartingSequenceNumber 7 used in SubscribeToShard on shard {SHARD} in stream {stream} "
-        f"under account {ACCOUNT} is invalid.",
+        f"StartingSequenceNumber {9 << 184} used in SubscribeToShard on shard {SHARD} in stream "
+        f"{stream} under account {ACCOUNT} is invalid.",
     ):
-        subscribe(Type="AT_SEQUENCE_NUMBER", SequenceNumber="7")
+        subscribe(Type="AT_SEQUENCE_NUMBER", SequenceNumber=f"{9 << 184}")
     with refused("ResourceNotFoundException"):
         kinesis.subscribe_to_shard(
             ConsumerARN=consumer, ShardId="shardId-9", StartingPosition={"Type": "LATEST"}

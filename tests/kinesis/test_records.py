@@ -74,6 +74,31 @@ def test_explicit_hash_keys(kinesis: Any, name: str) -> None:
         )
 
 
+def test_what_tools_read_in_a_sequence_number(hub: KinesisHub, kinesis: Any, name: str) -> None:
+    """As AWS writes them, and kinesalite's tests check it."""
+    created = hub.clock.now() // 1000
+    kinesis.create_stream(StreamName=name, ShardCount=2)
+    hub.clock.jump(7)
+    written = [
+        kinesis.put_record(StreamName=name, Data=b"", PartitionKey="k", ExplicitHashKey=key)
+        for key in ("0", str(2**127), "0")
+    ]
+    numbers = [f"{int(each['SequenceNumber']):x}" for each in written]
+    for number, shard in zip(numbers, (0, 1, 0), strict=True):
+        assert (len(number), number[0], number[-1]) == (47, "2", "2")
+        assert created <= int(number[1:10], 16) <= created + 1
+        assert created + 7 <= int(number[29:38], 16) <= created + 8
+        assert number[27:29] == "00"
+        assert int(number[38:46], 16) == shard
+    serials = [int(number[11:27], 16) for number in numbers]
+    assert serials == list(range(serials[0], serials[0] + 3)), "one by one over all shards"
+    for shard in kinesis.describe_stream(StreamName=name)["StreamDescription"]["Shards"]:
+        start = f"{int(shard['SequenceNumberRange']['StartingSequenceNumber']):x}"
+        assert (start[1:10], start[27:29]) == (numbers[0][1:10], "00")
+        assert start[29:38] == start[1:10]
+        assert int(start[11:27], 16) < serials[0]
+
+
 def test_ordering_by_sequence_number(kinesis: Any, stream: str) -> None:
     first = kinesis.put_record(
         StreamName=stream, Data=b"1", PartitionKey="k", SequenceNumberForOrdering="0"
@@ -82,7 +107,12 @@ def test_ordering_by_sequence_number(kinesis: Any, stream: str) -> None:
         StreamName=stream, Data=b"2", PartitionKey="k", SequenceNumberForOrdering=first
     )
     assert int(answer["SequenceNumber"]) > int(first)
-    for wrong in (str(1 << 130), str(int(first) + (1 << 57))):
+    for foreign in ((1 << 185) + 1, (1 << 185) + 2, int(first) + (1 << 160)):
+        kinesis.put_record(
+            StreamName=stream, Data=b"", PartitionKey="k", SequenceNumberForOrdering=str(foreign)
+        )
+    in_the_future = int(first) + (3600 << 36)
+    for wrong in map(str, (1 << 130, 1 << 185, (1 << 185) + 4, 3 << 184, in_the_future)):
         with refused(
             "InvalidArgumentException",
             f"ExclusiveMinimumSequenceNumber {wrong} used in PutRecord on stream {stream} under "
@@ -191,17 +221,25 @@ def test_iterators_that_are_refused(hub: KinesisHub, kinesis: Any, stream: str) 
     used = (
         f"used in GetShardIterator on shard shardId-000000000000 in stream {stream} under account"
     )
+    never = f"{2 << 184 | 4}"
     with refused(
-        "InvalidArgumentException", f"StartingSequenceNumber 5 {used} {ACCOUNT} is invalid."
+        "InvalidArgumentException", f"StartingSequenceNumber {never} {used} {ACCOUNT} is invalid."
     ):
-        iterator(kinesis, stream, 0, "AT_SEQUENCE_NUMBER", StartingSequenceNumber="5")
-    future = str(int(number) + (1 << 60))
+        iterator(kinesis, stream, 0, "AT_SEQUENCE_NUMBER", StartingSequenceNumber=never)
     with refused(
         "InvalidArgumentException",
-        f"StartingSequenceNumber {future} {used} {ACCOUNT} is invalid because it did not come "
-        "from this stream.",
+        "Invalid StartingSequenceNumber. It encodes shardId-000000000005, while it was used in a "
+        "call to a shard with shardId-000000000000",
     ):
-        iterator(kinesis, stream, 0, "AFTER_SEQUENCE_NUMBER", StartingSequenceNumber=future)
+        iterator(kinesis, stream, 0, "AT_SEQUENCE_NUMBER", StartingSequenceNumber="5")
+    future = str(int(number) + (1 << 80))
+    for elsewhere, spelled in ((future, future), ("0", str(1 << 124))):
+        with refused(
+            "InvalidArgumentException",
+            f"StartingSequenceNumber {spelled} {used} {ACCOUNT} is invalid because it did not come "
+            "from this stream.",
+        ):
+            iterator(kinesis, stream, 0, "AFTER_SEQUENCE_NUMBER", StartingSequenceNumber=elsewhere)
     with refused("InvalidArgumentException", "Invalid ShardIterator."):
         kinesis.get_records(ShardIterator="nonsense")
     with refused(
@@ -240,7 +278,20 @@ def test_an_iterator_of_a_stream_that_is_gone(kinesis: Any, stream: str) -> None
     ):
         kinesis.get_records(ShardIterator=position)
     kinesis.create_stream(StreamName=stream, ShardCount=1)
-    with refused("ResourceNotFoundException"):
+    put(kinesis, stream, b"new")
+    found = kinesis.get_records(ShardIterator=position)
+    assert bodies(found["Records"]) == [b"new"], "all that is there now came later"
+
+
+def test_an_iterator_of_a_shard_that_is_not_there_again(kinesis: Any, name: str) -> None:
+    kinesis.create_stream(StreamName=name, ShardCount=2)
+    position = iterator(kinesis, name, 1)
+    kinesis.delete_stream(StreamName=name)
+    kinesis.create_stream(StreamName=name, ShardCount=1)
+    with refused(
+        "ResourceNotFoundException",
+        f"Shard shardId-000000000001 in stream {name} under account {ACCOUNT} does not exist",
+    ):
         kinesis.get_records(ShardIterator=position)
 
 

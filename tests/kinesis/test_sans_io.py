@@ -1,54 +1,123 @@
 """Sequence numbers, iterators, scaling plans, throttles: without a hub."""
 
+from base64 import b64decode
+from types import SimpleNamespace
+from typing import cast
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubbub import Message, Position, Record
+from hubbub import Message, Position, Record, ShardInfo, StreamInfo
 from hubbub_aws import Context
 from hubbub_aws.models import load_model
 from hubbub_aws.protocols import Params
 from hubbub_kinesis.iterators import ShardIterator
 from hubbub_kinesis.scaling import KEYS, Merge, Split, boundaries, plan
 from hubbub_kinesis.sequences import (
-    Place,
-    Sequence,
+    Numbering,
+    SequenceNumber,
     parse_shard,
-    record_numbers,
+    repeated,
     shard_name,
 )
 from hubbub_kinesis.throttling import READ_BYTES, WRITE_BYTES, WRITE_RECORDS, Throttle
 from hubbub_kinesis.validating import Validators
 
 sixty_four = st.integers(0, 2**64 - 1)
+seconds = st.integers(0, 2**36 - 1)
 shards = st.integers(0, 2**31 - 1)
-sequences = st.builds(Sequence, sixty_four, sixty_four, shards, st.sampled_from(Place))
+serials = st.integers(0, 2**63 - 1)
+numbers = st.builds(SequenceNumber, seconds, serials, seconds, shards, st.booleans(), st.just(2))
 
 
-@given(sequences)
-def test_sequence_numbers_have_56_digits_and_can_be_read(sequence: Sequence) -> None:
-    assert len(str(sequence)) == 56
-    assert Sequence.parse(str(sequence)) == sequence
+def numbering(number: int, created: int) -> Numbering:
+    """Number the records of a stream with a number, created at a time in ms."""
+    return Numbering(cast("StreamInfo", SimpleNamespace(number=number, created=created)))
 
 
-@given(sequences, sequences)
-def test_sequence_numbers_sort_as_what_they_stand_for(one: Sequence, other: Sequence) -> None:
-    assert (int(str(one)) < int(str(other))) == (one < other)
+def record(sequence: int, arrived: int, shard: int) -> Record:
+    return Record(shard, sequence, arrived, "key", Message(address="$stream/log", body=b""), 3)
 
 
-@given(sixty_four, sixty_four, shards)
-def test_the_quick_way_writes_the_same(stream: int, sequence: int, shard: int) -> None:
-    expected = str(Sequence(stream, sequence, shard, Place.RECORD))
-    record = Record(shard, sequence, 0, "key", Message(address="$stream/log", body=b""), 3)
-    assert record_numbers(stream, [record]) == [expected]
+@given(numbers)
+def test_sequence_numbers_have_56_digits_and_can_be_read(number: SequenceNumber) -> None:
+    assert len(str(number)) == 56
+    assert SequenceNumber.parse(str(number)) == number
+
+
+@given(numbers, numbers)
+def test_sequence_numbers_sort_by_stream_and_serial(
+    one: SequenceNumber, other: SequenceNumber
+) -> None:
+    first, second = one[:2], other[:2]
+    assert first == second or (int(str(one)) < int(str(other))) == (first < second)
+
+
+@given(st.integers(0, 2**63), st.integers(0, 2**40), st.integers(1, 2**40), shards)
+def test_records_shards_and_places_are_numbered_in_their_order(
+    stream: int, created: int, sequence: int, shard: int
+) -> None:
+    mine = numbering(stream, created)
+    opened = ShardInfo(shard, 0, 1, sequence, created)
+    closed = msgspec.structs.replace(opened, ending_sequence=sequence + 2, closed=created + 5000)
+    texts = [
+        mine.start(opened),
+        *mine.records([record(sequence, created, shard)]),
+        mine.place(opened, Position(shard, sequence, inclusive=False)),
+        *mine.records([record(sequence + 1, created, shard)]),
+        mine.end(closed),
+        mine.start(ShardInfo(shard + 1, 0, 1, sequence + 2, created + 5000)),
+        *mine.records([record(sequence + 2, created, 0)]),
+    ]
+    values = [int(text or 0) for text in texts]
+    assert values == sorted(set(values))
+    assert mine.end(opened) is None
+    assert mine.place(opened, Position(shard, 0, inclusive=True)) == mine.start(opened)
+    found = SequenceNumber.parse(texts[1] or "")
+    assert (found.shard, found.after, mine.sequence(found)) == (shard, False, sequence)
+
+
+@given(st.integers(0, 2**63), st.integers(0, 2**40), st.integers(1, 1000))
+def test_a_stream_created_again_at_once_has_other_numbers(
+    stream: int, created: int, later: int
+) -> None:
+    before, after = numbering(stream, created), numbering(stream + later, created)
+    sequences = range(1, 5)
+    old, new = (
+        set(each.records([record(sequence, created, 0) for sequence in sequences]))
+        for each in (before, after)
+    )
+    assert not old & new
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0", "1" * 56, "9" * 56, "x" * 56, str((2 << 184) | 5), "4" + "9" * 56]
-)
+    "text",
+    ["", "x" * 56, "9" * 130, *map(str, (
+        1 << 185, (2 << 184) | 4, 3 << 184, 1 << 140,
+        0x13BB2CC3D80000000000000000000000,  # created in the year 2477
+        (2 << 184) | (1 << 143) | 2,  # its serial number has 64 bits
+        (2 << 184) | (1 << 35) | 2,  # so has its shard 32
+    ))],
+)  # fmt: skip
 def test_what_is_no_sequence_number(text: str) -> None:
-    with pytest.raises(ValueError, match=r"sequence number|valid Place"):
-        Sequence.parse(text)
+    with pytest.raises(ValueError, match=r"sequence number|too high|too late"):
+        SequenceNumber.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "repeats"),
+    [
+        ("0", "21267647932558653966460912964485513216"),
+        ("425352958651173072921826052383309826", "21693000891209827039382739016868823042"),
+        (str(0xF3BB2CC3D7FF7FFFFFFFFFFFFFFF0000), "26227199374821822965252748908982894592"),
+        (str(1 << 185), str(1 << 185)),
+        ("x", "x"),
+    ],
+)
+def test_numbers_of_the_first_years_are_repeated_as_aws_does(text: str, repeats: str) -> None:
+    assert repeated(text) == repeats
 
 
 @pytest.mark.parametrize(
@@ -90,6 +159,8 @@ def test_iterators_can_be_read(iterator: ShardIterator) -> None:
     text = iterator.encode()
     assert len(text) <= 300
     assert ShardIterator.decode(text) == iterator
+    length = len(b64decode(text))
+    assert length == 152 + (len(iterator.name) + 2) // 16 * 16, "as long as AWS's"
     assert ShardIterator.decode(f'"{text}"') == iterator
 
 

@@ -446,6 +446,10 @@ class Stream(ABC):
     def shards(self) -> list[ShardInfo]:
         """All shards, open and closed, by id."""
 
+    @abstractmethod
+    def shard(self, shard: int) -> ShardInfo:
+        """One shard, open or closed."""
+
     @property
     @abstractmethod
     def newest(self) -> int:

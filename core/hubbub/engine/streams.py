@@ -98,6 +98,11 @@ class MemoryStream(Stream):
         self._check()
         return self._state.shards()
 
+    def shard(self, shard: int) -> ShardInfo:
+        """One shard, open or closed."""
+        self._check()
+        return self._state.shard(shard)
+
     @property
     def newest(self) -> int:
         """The sequence number of the record that came last; 0 if there is none any more."""
