@@ -19,10 +19,10 @@ import trio
 from hubbub import OwnSessions, Record
 from hubbub_kinesis.following import Follower, first_of
 from hubbub_kinesis.locating import Located, Locator
+from hubbub_kinesis.numbering import Numbering
 from hubbub_kinesis.object_keys import Object, make_key
 from hubbub_kinesis.readers import ReaderBook, Readers, ReaderState
 from hubbub_kinesis.reading import count_lost
-from hubbub_kinesis.sequences import Numbering
 from hubbub_kinesis.settings import KinesisSettings
 from hubbub_kinesis.state import Book
 

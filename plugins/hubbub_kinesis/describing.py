@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from hubbub import ShardInfo, StreamInfo
 from hubbub_aws.protocols import Params
 from hubbub_kinesis.locating import Located
-from hubbub_kinesis.sequences import Numbering, shard_name
+from hubbub_kinesis.numbering import Numbering
+from hubbub_kinesis.sequences import shard_name
 from hubbub_kinesis.state import ON_DEMAND
 
 HOUR = 3_600_000

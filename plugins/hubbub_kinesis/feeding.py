@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Literal
 from hubbub import ExistsError, Message, NotFoundError, QueueSettings, Record, queue_address
 from hubbub_kinesis.following import Follower, first_of
 from hubbub_kinesis.locating import Located
+from hubbub_kinesis.numbering import Numbering
 from hubbub_kinesis.readers import Readers, ReaderState
 from hubbub_kinesis.reading import count_lost
-from hubbub_kinesis.sequences import Numbering
 
 AHEAD = 1000
 """Records of a queue that wait for a receiver."""

@@ -6,7 +6,8 @@ from hubbub import Position, ShardInfo
 from hubbub_aws.protocols import Params
 from hubbub_kinesis.errors import invalid_argument
 from hubbub_kinesis.locating import Located
-from hubbub_kinesis.sequences import Numbering, SequenceNumber, repeated, shard_name
+from hubbub_kinesis.numbering import Numbering
+from hubbub_kinesis.sequences import SequenceNumber, repeated, shard_name
 
 _BY_NUMBER = ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER")
 _RULES = (

@@ -17,8 +17,9 @@ from hubbub_kinesis.errors import (
 )
 from hubbub_kinesis.iterators import LIFETIME, ShardIterator
 from hubbub_kinesis.locating import Located, Locator, find_readable_shard, read_shard
+from hubbub_kinesis.numbering import Numbering
 from hubbub_kinesis.positions import Start
-from hubbub_kinesis.sequences import Numbering, shard_name
+from hubbub_kinesis.sequences import shard_name
 from hubbub_kinesis.throttling import Throttle
 
 MAX_RECORDS = 10_000

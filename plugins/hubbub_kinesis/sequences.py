@@ -12,26 +12,21 @@ AWS has the last one of the shard's number. `time` is the second in which the re
 """
 
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
-
-from hubbub import Position, Record, ShardInfo, StreamInfo
 
 MAX_SHARD = 2**31 - 1
 MAX_SERIAL = 2**63 - 1
 
 _LEAD, _END = 2 << 184, 3 << 184
-_CREATED_SHIFT, _SERIAL_SHIFT, _AFTER_SHIFT = 148, 80, 72
-_TIME_SHIFT, _SHARD_SHIFT = 36, 4
+_CREATED_SHIFT, SERIAL_SHIFT, _AFTER_SHIFT = 148, 80, 72
+TIME_SHIFT, SHARD_SHIFT = 36, 4
 _SECONDS = 2**36 - 1
-_VERSION, _EARLIER_VERSION = 2, 1
+VERSION, _EARLIER_VERSION = 2, 1
 _OLD_LEAD, _OLD_END = 1 << 124, 1 << 129
 """What AWS takes for numbers of its first years, of 32 digits: their shard is in the last four."""
 _OLD_CREATED_SHIFT = 88
 _OLD_SECONDS = 16_025_175_000
-
-_INCARNATION_BITS = 20
 
 _DIGITS = re.compile(r"[0-9]{1,129}")
 _SHARD_NUMBER = re.compile(r"[0-9]{1,32}", re.ASCII)
@@ -45,16 +40,16 @@ class SequenceNumber(NamedTuple):
     time: int
     shard: int
     after: bool = False
-    version: int = _VERSION
+    version: int = VERSION
 
     def __str__(self) -> str:
         return str(
             _LEAD
             | self.created << _CREATED_SHIFT
-            | self.serial << _SERIAL_SHIFT
+            | self.serial << SERIAL_SHIFT
             | self.after << _AFTER_SHIFT
-            | self.time << _TIME_SHIFT
-            | self.shard << _SHARD_SHIFT
+            | self.time << TIME_SHIFT
+            | self.shard << SHARD_SHIFT
             | self.version
         )
 
@@ -65,16 +60,16 @@ class SequenceNumber(NamedTuple):
         if number < _OLD_END:
             return cls._parse_old(number)
         version = number & 0xF
-        serial = number >> _SERIAL_SHIFT & 2**64 - 1
-        shard = number >> _SHARD_SHIFT & 2**32 - 1
-        if not _LEAD <= number < _END or version not in (_VERSION, _EARLIER_VERSION):
+        serial = number >> SERIAL_SHIFT & 2**64 - 1
+        shard = number >> SHARD_SHIFT & 2**32 - 1
+        if not _LEAD <= number < _END or version not in (VERSION, _EARLIER_VERSION):
             raise ValueError(f"{text!r} is no sequence number")
-        if shard > MAX_SHARD or (version == _VERSION and serial > MAX_SERIAL):
+        if shard > MAX_SHARD or (version == VERSION and serial > MAX_SERIAL):
             raise ValueError(f"{text!r} has a shard or a serial number that is too high")
         return cls(
             number >> _CREATED_SHIFT & _SECONDS,
             serial,
-            number >> _TIME_SHIFT & _SECONDS,
+            number >> TIME_SHIFT & _SECONDS,
             shard,
             bool(number >> _AFTER_SHIFT & 0xFF),
             version,
@@ -86,61 +81,6 @@ class SequenceNumber(NamedTuple):
         if created >= _OLD_SECONDS:
             raise ValueError(f"{number} is of a time that is too late")
         return cls(created, 0, 0, number & 0xFFFF, version=0)
-
-
-class Numbering:
-    """The sequence numbers of a stream."""
-
-    __slots__ = ("_base", "_created", "_first")
-
-    def __init__(self, stream: StreamInfo) -> None:
-        self._created = stream.created // 1000
-        # Of two streams of one name, the second created in the second in which the first was
-        # deleted, no two records share a serial number: in a second, fewer ids are given than that.
-        self._first = (stream.number & (1 << _INCARNATION_BITS) - 1) << _INCARNATION_BITS
-        self._base = int(str(SequenceNumber(self._created, self._first, 0, 0)))
-
-    def records(self, records: Iterable[Record]) -> list[str]:
-        """Return the numbers of records."""
-        base = self._base
-        return [
-            str(
-                base
-                + (record.sequence << _SERIAL_SHIFT)
-                + (record.arrived // 1000 << _TIME_SHIFT)
-                + (record.shard << _SHARD_SHIFT)
-            )
-            for record in records
-        ]
-
-    def start(self, shard: ShardInfo) -> str:
-        """Return what is before all records of a shard."""
-        return self._behind(shard.id, shard.starting_sequence - 1, shard.opened)
-
-    def end(self, shard: ShardInfo) -> str | None:
-        """Return what is behind all records of a closed shard; None of one that is open."""
-        if shard.ending_sequence is None or shard.closed is None:
-            return None
-        return self._behind(shard.id, shard.ending_sequence - 1, shard.closed)
-
-    def place(self, shard: ShardInfo, position: Position) -> str:
-        """Return what stands for a position in a shard, whether used with AT or with AFTER."""
-        before = position.sequence - position.inclusive
-        if before < shard.starting_sequence:
-            return self.start(shard)
-        return self._behind(shard.id, before)
-
-    def sequence(self, number: SequenceNumber) -> int | None:
-        """Return the record's own number in the stream; None if it can't be one of this stream."""
-        if (number.version, number.created) != (_VERSION, self._created):
-            return None
-        sequence = number.serial - self._first
-        return sequence if sequence >= 0 else None
-
-    def _behind(self, shard: int, sequence: int, when: int = 0) -> str:
-        """Return the number of the place behind a record, or, for 0, before all of the stream."""
-        serial = self._first + sequence
-        return str(SequenceNumber(self._created, serial, when // 1000, shard, sequence > 0))
 
 
 def repeated(text: str) -> str:

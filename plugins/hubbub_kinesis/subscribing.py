@@ -12,9 +12,9 @@ from hubbub_aws.protocols import Params, Structure
 from hubbub_kinesis.describing import describe_children
 from hubbub_kinesis.errors import dry_run, in_use, no_such_stream
 from hubbub_kinesis.locating import Located, Locator, find_readable_shard
+from hubbub_kinesis.numbering import Numbering
 from hubbub_kinesis.positions import Start
 from hubbub_kinesis.reading import ReadRecord, millis_behind, read, results
-from hubbub_kinesis.sequences import Numbering
 from hubbub_kinesis.state import Status
 
 if TYPE_CHECKING:

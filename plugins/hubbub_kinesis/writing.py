@@ -8,7 +8,8 @@ from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params, Structure
 from hubbub_kinesis.errors import dry_run, invalid_argument, rate_exceeded, too_large
 from hubbub_kinesis.locating import NAME, Located, Locator
-from hubbub_kinesis.sequences import Numbering, SequenceNumber, repeated, shard_name
+from hubbub_kinesis.numbering import Numbering
+from hubbub_kinesis.sequences import SequenceNumber, repeated, shard_name
 from hubbub_kinesis.throttling import Throttle
 from hubbub_kinesis.validating import Validators
 

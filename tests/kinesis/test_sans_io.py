@@ -14,14 +14,9 @@ from hubbub_aws import Context
 from hubbub_aws.models import load_model
 from hubbub_aws.protocols import Params
 from hubbub_kinesis.iterators import ShardIterator
+from hubbub_kinesis.numbering import Numbering
 from hubbub_kinesis.scaling import KEYS, Merge, Split, boundaries, plan
-from hubbub_kinesis.sequences import (
-    Numbering,
-    SequenceNumber,
-    parse_shard,
-    repeated,
-    shard_name,
-)
+from hubbub_kinesis.sequences import SequenceNumber, parse_shard, repeated, shard_name
 from hubbub_kinesis.throttling import READ_BYTES, WRITE_BYTES, WRITE_RECORDS, Throttle
 from hubbub_kinesis.validating import Validators
 
