@@ -47,8 +47,6 @@ def wait_until(condition: Callable[[], bool], timeout: float = TIMEOUT) -> None:
 def strict() -> Iterator[ServedHub]:
     with serving(
         max_frame_bytes=2_000,
-        hello_timeout=0.2,
-        idle_timeout=0.2,
         max_subscriptions=2,
         max_credit=3,
         max_sessions=1,
@@ -58,16 +56,17 @@ def strict() -> Iterator[ServedHub]:
         yield hub
 
 
-def test_no_hello(strict: ServedHub) -> None:
-    client = Client(strict.endpoint("WebSocket").url)
-    assert client.closed() == (4408, "no hello came in time")
-    client.close()
+def test_no_hello() -> None:
+    with serving(hello_timeout=0.2) as hub:
+        client = Client(hub.endpoint("WebSocket").url)
+        assert client.closed() == (4408, "no hello came in time")
+        client.close()
 
 
-def test_an_idle_client(strict: ServedHub, name: str) -> None:
-    with client_of(strict) as client:
+def test_an_idle_client(name: str) -> None:
+    with serving(idle_timeout=1.0) as hub, client_of(hub) as client:
         client.done("subscribe", pattern=name)
-        time.sleep(0.3)  # somebody who is subscribed may wait for ever
+        time.sleep(1.2)  # somebody who is subscribed may wait for ever
         client.done("unsubscribe", subscription="1")
         code, reason = client.closed()
         assert (code, reason[:15]) == (4408, "no subscription")
