@@ -57,6 +57,8 @@ _ROOT_ITSELF: Final = "amq.topic/"
 """The address of an empty key there, since an address is never empty: as if it were no root."""
 
 REPLY_TO: Final = "amq.rabbitmq.reply-to"
+NOWHERE: Final = "$queue/"
+"""Where the default exchange sends by a key that no queue can have; the bus refuses it."""
 _REPLY_TOPIC: Final = "$amqp/reply/"
 DEAD_TOPIC: Final = "$amqp/dead/"
 RESERVED: Final = "$"
@@ -105,7 +107,7 @@ def address_of_queue(key: str) -> str:
     try:
         return str(queue_address(key))
     except AddressError:
-        return "$queue/"  # nobody is there
+        return NOWHERE
 
 
 def pattern_of(exchange: str, kind: str, key: str) -> str:

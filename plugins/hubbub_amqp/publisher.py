@@ -24,7 +24,7 @@ from .decode import Content
 from .encode import encode_content, encode_method_frame
 from .errors import AmqpError, Reply
 from .exchanges import DELAYED, DELAYED_QUEUE, Route, later
-from .mapping import REPLY_TO, Template, with_reply_to
+from .mapping import NOWHERE, REPLY_TO, Template, with_reply_to
 from .methods import BasicAck, BasicNack, BasicPublish, BasicReturn
 
 if TYPE_CHECKING:
@@ -149,12 +149,26 @@ class Publisher:
         if special and any(message.address == _DELAYED_ADDRESS for message in messages):
             return await self._publish_with_delayed(pending, messages)
         try:
-            publication = self._route(pending, messages) if special else bus.publish(messages)
+            publication = (self._route if special else self._route_plain)(pending, messages)
         except UnavailableError as error:
             return bus.commit(), dict.fromkeys(range(len(messages)), error)
         if not (publication.refused or publication.unmatched):
             return publication.commit, {}
         return self._sort_out(pending, messages, publication)
+
+    def _route_plain(self, pending: list[Pending], messages: list[Message]) -> Publication:
+        """Publish messages by their routing keys alone."""
+        del pending  # of no use for this
+        publication = self._connection.bus.publish(messages)
+        refused = publication.refused
+        nowhere = [index for index in refused if messages[index].address == NOWHERE]
+        if not nowhere:
+            return publication
+        return Publication(
+            publication.commit,
+            tuple(sorted({*publication.unmatched, *nowhere})),
+            {index: error for index, error in refused.items() if index not in nowhere},
+        )
 
     def _route(self, pending: list[Pending], messages: list[Message]) -> Publication:
         """Publish messages, some of which have further routing keys."""
@@ -163,7 +177,7 @@ class Publisher:
         with bus.as_one():
             return host.publish_further(
                 bus,
-                bus.publish(messages),
+                self._route_plain(pending, messages),
                 (
                     (index, host.copy_for(messages[index], each.route.exchange.name, key))
                     for index, each in enumerate(pending)

@@ -228,14 +228,14 @@ def test_a_delayed_message(channel: Any, name: str) -> None:
 def test_mandatory_messages_come_back(channel: Any, name: str) -> None:
     channel.confirm_delivery()
     properties = pika.BasicProperties(message_id="1", headers={"k": [1, None]})
-    for exchange in ("", "amq.direct"):
+    for exchange, key in (("", name), ("amq.direct", name), ("", ""), ("", "+"), ("", "\0")):
         with pytest.raises(pika.exceptions.UnroutableError) as caught:
-            channel.basic_publish(exchange, name, b"body", properties, mandatory=True)
+            channel.basic_publish(exchange, key, b"body", properties, mandatory=True)
         (returned,) = caught.value.messages
         assert (returned.method.reply_code, returned.method.reply_text) == (312, "NO_ROUTE")
-        assert (returned.method.exchange, returned.method.routing_key) == (exchange, name)
+        assert (returned.method.exchange, returned.method.routing_key) == (exchange, key)
         assert (returned.properties.headers, returned.body) == ({"k": [1, None]}, b"body")
-    channel.basic_publish("", name, b"not mandatory, so confirmed")
+        channel.basic_publish(exchange, key, b"not mandatory, so confirmed")
 
 
 def test_a_full_queue_nacks(channel: Any, name: str) -> None:

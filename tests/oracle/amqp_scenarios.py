@@ -334,6 +334,58 @@ def default_exchange_binding(t: Talk, connect: Connect, own: str) -> None:
     t.ask(Basic.Get(queue=own, no_ack=True))
 
 
+_KEYS_OF_NO_QUEUE = ["", "\0", "a\nb", "+", "#", "k" * 255]
+
+
+@scenario
+def default_exchange_by_a_key_of_no_queue(t: Talk, connect: Connect, own: str) -> None:
+    t.ask(Confirm.Select())
+    for key in _KEYS_OF_NO_QUEUE:
+        t.publish("", key, b"gone")
+        t.publish("", key, b"back", mandatory=True)
+    t.hear(len(_KEYS_OF_NO_QUEUE))
+    t.confirmed(2 * len(_KEYS_OF_NO_QUEUE))
+
+
+@scenario
+def keys_of_no_queue_beside_one_that_there_is(t: Talk, connect: Connect, own: str) -> None:
+    t.ask(Queue.Declare(queue=own))
+    t.ask(Confirm.Select())
+    t.publish("", "", headers={"CC": [own, ""], "BCC": ["", "+"]}, mandatory=True)
+    t.publish("", own, headers={"CC": [""]}, mandatory=True)
+    t.confirmed(2)
+    t.ask(Basic.Get(queue=own, no_ack=True))
+    t.ask(Basic.Get(queue=own, no_ack=True))
+
+
+@scenario
+def dead_letters_by_a_key_of_no_queue(t: Talk, connect: Connect, own: str) -> None:
+    arguments: dict[str, Any] = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": ""}
+    t.ask(Queue.Declare(queue=own, arguments=arguments))
+    t.ask(Basic.Consume(queue=own))
+    t.publish("", own)
+    t.hear(1)
+    t.say(Basic.Reject(delivery_tag=1, requeue=False))
+    t.ask(Queue.Declare(queue=own, passive=True))
+
+
+@scenario
+def answers_to_no_queue(t: Talk, connect: Connect, own: str) -> None:
+    """What the client says of replies comes back as it was, dead letters included."""
+    arguments: dict[str, Any] = {
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": f"{own}-dead",
+        "x-message-ttl": 1,
+    }
+    t.ask(Queue.Declare(queue=f"{own}-dead"))
+    t.ask(Queue.Declare(queue=own, arguments=arguments))
+    for number, reply_to in enumerate(("", "\0", "+", "a/b", "amq.rabbitmq.reply-to.x"), 1):
+        t.publish("", own, reply_to=reply_to)
+        t.until(f"{own}-dead", number)
+    t.ask(Basic.Consume(queue=f"{own}-dead", no_ack=True))
+    t.hear(5)
+
+
 @scenario
 def publish_missing_exchange(t: Talk, connect: Connect, own: str) -> None:
     t.publish("e_nothing", "k")
