@@ -155,9 +155,9 @@ class StreamInfo:
         """The position after a sequence number."""
         return self._stream.after_sequence(shard, sequence)
 
-    def at_timestamp(self, shard: int, timestamp: int) -> Position:
+    async def at_timestamp(self, shard: int, timestamp: int) -> Position:
         """The position of the first record that arrived then or later."""
-        return self._stream.at_timestamp(shard, timestamp)
+        return await self._stream.at_timestamp(shard, timestamp)
 
 
 class Session:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def positions_at_oldest(stream: StreamInfo) -> dict[int, Position]:
     """Return where to begin with the oldest record, by shard."""
-    return _first_of(stream, stream.shards(), stream.oldest)
+    return {each.id: stream.oldest(each.id) for each in _first(stream.shards())}
 
 
 def positions_at_latest(stream: StreamInfo) -> dict[int, Position]:
@@ -35,13 +36,22 @@ def positions_at_last(stream: StreamInfo) -> dict[int, Position]:
     return positions_at_sequence(stream, newest) if newest else positions_at_latest(stream)
 
 
-def positions_at_time(stream: StreamInfo, moment: int) -> dict[int, Position]:
+async def positions_at_time(stream: StreamInfo, moment: int) -> dict[int, Position]:
     """Return where to begin with what arrived at a moment or later, by shard.
 
     `moment`: milliseconds since the epoch.
+
+    Raises:
+        NotFoundError: the stream is gone.
     """
     shards = [each for each in stream.shards() if each.closed is None or each.closed >= moment]
-    return _first_of(stream, shards, lambda shard: stream.at_timestamp(shard, moment))
+    found: dict[int, Position] = {}
+    for each in _first(shards):
+        try:
+            found[each.id] = await stream.at_timestamp(each.id, moment)
+        except NoSuchShardError:  # gone while others were looked at: a reader goes on after it
+            found[each.id] = Position(each.id, 0, inclusive=True)
+    return found
 
 
 def positions_at_sequence(stream: StreamInfo, sequence: int) -> dict[int, Position]:
@@ -62,19 +72,15 @@ def positions_at_sequence(stream: StreamInfo, sequence: int) -> dict[int, Positi
         for each in stream.shards()
         if each.ending_sequence is None or each.ending_sequence >= sequence
     ]
-    return _first_of(stream, shards, place)
+    return {each.id: place(each.id) for each in _first(shards)}
 
 
-def _first_of(
-    stream: StreamInfo, shards: Iterable[ShardInfo], place: Callable[[int], Position]
-) -> dict[int, Position]:
-    """Return places in those shards from which all others are reached."""
-    chosen = {each.id: each for each in shards}
-    return {
-        each.id: place(each.id)
-        for each in chosen.values()
-        if each.parent not in chosen and each.adjacent_parent not in chosen
-    }
+def _first(shards: Sequence[ShardInfo]) -> list[ShardInfo]:
+    """Return those of some shards from which all others are reached."""
+    chosen = {each.id for each in shards}
+    return [
+        each for each in shards if each.parent not in chosen and each.adjacent_parent not in chosen
+    ]
 
 
 class _Place:
@@ -95,6 +101,13 @@ class _Place:
     def is_over(self) -> bool:
         """Whether everything is handed out, and nothing will come."""
         return self.following is None and not self.ahead
+
+    @property
+    def horizon(self) -> float:
+        """The sequence number up to which all records are read; none that comes has a lower one."""
+        if self.following is None:
+            return inf
+        return self.following.sequence - self.following.inclusive
 
     def take(self, count: int) -> None:
         """Note that so many records are handed out."""
@@ -152,6 +165,20 @@ class StreamReader:
             NotFoundError, DeniedError, StreamError.
         """
         await trio.lowlevel.checkpoint()  # what is in memory is read without one
+        while True:
+            places = await self._read_all_ahead(limit, max_bytes)
+            found = _merged(places)
+            if found or not any(place.ahead for place in places):
+                break
+        del found[limit:]
+        self.before = self.positions
+        self._hand_out(found)
+        self.behind = max((place.behind for place in places), default=0)
+        self.trimmed, self._trimmed = self._trimmed, False
+        return found
+
+    async def _read_all_ahead(self, limit: int, max_bytes: int) -> list[_Place]:
+        """Read on in all shards; return where it is then."""
         places: list[_Place] = []
         waiting = list(self._places.values())
         while waiting:
@@ -161,15 +188,7 @@ class StreamReader:
                 waiting += self._succeed(place)
             else:
                 places.append(place)
-        found = [record for place in places for record in place.ahead]
-        if len(places) > 1:
-            found.sort(key=_sequence)
-        del found[limit:]
-        self.before = self.positions
-        self._hand_out(found)
-        self.behind = max((place.behind for place in places), default=0)
-        self.trimmed, self._trimmed = self._trimmed, False
-        return found
+        return places
 
     def _hand_out(self, found: Iterable[Record]) -> None:
         for shard, count in Counter([record.shard for record in found]).items():
@@ -279,6 +298,19 @@ class StreamReader:
             if ancestor in shards:
                 waiting |= _parents(shards[ancestor]) - seen
         return False
+
+
+def _merged(places: Sequence[_Place]) -> list[Record]:
+    """Return what was read ahead, in order, as far as nothing can come that belongs before it.
+
+    A shard that was read earlier than another, or less far, may have more by now.
+    """
+    if len(places) == 1:
+        return list(places[0].ahead)
+    horizon = min((place.horizon for place in places), default=0)
+    found = [record for place in places for record in place.ahead if record.sequence <= horizon]
+    found.sort(key=_sequence)
+    return found
 
 
 def _parents(shard: ShardInfo) -> set[int]:

@@ -11,16 +11,17 @@ epoch; sizes are bytes.
 
 A shard keeps its records in segments. Retention drops whole segments, so it never looks at single
 records. A segment's records may be paged out: what is left is its `Extent`, enough to find the
-segment that holds a place, and to count. Its records are read back by a function that the stream is
-given.
+segment that holds a place, and to count. What needs its records is a generator that asks for them,
+see `Steps`.
 """
 
 import hashlib
 import heapq
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
+from typing import TypeVar
 
 import msgspec
 
@@ -266,9 +267,12 @@ def parse_age(text: str) -> int | None:
     return int(number) * _AGE_UNITS[unit]
 
 
-Load = Callable[[int, int, int], list[Record]]
-"""Reads records back that were paged out: of a shard, from a first to a last sequence number, both
-included. What it raises goes to whoever reads."""
+Result = TypeVar("Result")
+
+Steps = Generator[Extent, list[Record], Result]
+"""What may need records that are paged out. It yields the extent of those it needs, is sent them,
+and goes on; what it returns is the result. The stream may change in between. With all that it needs
+in memory it yields nothing."""
 
 
 def hash_key(partition_key: str) -> int:
@@ -287,17 +291,15 @@ class Stream:
     """One stream. Finding a place costs O(log n) in the number of records.
 
     ``shards`` open shards of equal size are made; see `restore` for a stream that was stored.
-    Settings may be exchanged at any time. `load` is needed if records are ever paged out.
+    Settings may be exchanged at any time.
     """
 
-    def __init__(
-        self, settings: StreamSettings, *, shards: int, now: int, load: Load | None = None
-    ) -> None:
+    def __init__(self, settings: StreamSettings, *, shards: int, now: int) -> None:
         if shards < 1:
             raise ValueError(f"a stream has at least one shard, not {shards}")
         if shards > settings.max_shards:
             raise ShardLimitError(settings.max_shards)
-        self._start_empty(settings, load)
+        self._start_empty(settings)
         width = (MAX_HASH_KEY + 1) // shards
         for number in range(shards):
             last = number == shards - 1
@@ -312,21 +314,20 @@ class Stream:
         extents: Iterable[Extent],
         *,
         last_sequence: int,
-        load: Load,
-    ) -> "Stream":
+    ) -> "Steps[Stream]":
         """Make a stream from what was stored; its records are all paged out.
 
         `extents` are those of the stored records, shard by shard, in order of sequence numbers;
-        what was trimmed is skipped, and where that ends within an extent, its records are loaded.
+        what was trimmed is skipped, and where that ends within an extent, its records are needed.
         `last_sequence` is the highest number known to be given. The records and shards may know a
         higher one, and `SEQUENCE_GAP` numbers are skipped: commit the new `last_sequence` before
         appending. Raises `DamagedStreamError`.
         """
         stream = cls.__new__(cls)
-        stream._start_empty(settings, load)
+        stream._start_empty(settings)
         stream._load_shards(shards)
         stream._last_sequence = last_sequence
-        stream._load_extents(extents)
+        yield from stream._load_extents(extents)
         known = [
             max(shard.starting_sequence - 1, shard.ending_sequence or 0, shard.trimmed_to)
             for shard in stream.shards()
@@ -334,9 +335,8 @@ class Stream:
         stream._last_sequence = max(stream._last_sequence, *known) + SEQUENCE_GAP
         return stream
 
-    def _start_empty(self, settings: StreamSettings, load: Load | None) -> None:
+    def _start_empty(self, settings: StreamSettings) -> None:
         self.settings = settings
-        self._load = load
         self._shards: dict[int, _Shard] = {}
         self._open_shards: list[_Shard] = []
         self._open_starts: list[int] = []
@@ -501,19 +501,23 @@ class Stream:
         self._check_sequence(sequence)
         return Position(shard_id, sequence, inclusive=False)
 
-    def at_timestamp(self, shard_id: int, timestamp: int) -> Position:
+    def at_timestamp(self, shard_id: int, timestamp: int) -> Steps[Position]:
         """Return the position of the first record that arrived then or later.
 
         If there is none yet, the position is `latest`.
         """
-        segments = self._shard(shard_id).segments
-        place = bisect_left(segments, timestamp, key=_until)
-        if place == len(segments):
+        shard = self._shard(shard_id)
+        place = bisect_left(shard.segments, timestamp, key=_until)
+        if place == len(shard.segments):
             return self.latest(shard_id)
-        segment = segments[place]
+        segment = shard.segments[place]
         sequence = segment.extent.first
         if timestamp > segment.extent.since:
-            records = segment.read(self._load)
+            records = segment.records
+            if records is None:
+                records = yield segment.extent
+                if shard.has_dropped(segment):
+                    return (yield from self.at_timestamp(shard_id, timestamp))
             index = bisect_left(records, timestamp, key=_arrived)
             sequence = records[index].sequence if index < len(records) else segment.extent.last
         return Position(shard_id, sequence, inclusive=True)
@@ -526,11 +530,13 @@ class Stream:
         limit: int = READ_RECORDS,
         max_bytes: int = READ_BYTES,
         skip_trimmed: bool = False,
-    ) -> ReadResult:
+    ) -> Steps[ReadResult]:
         """Read from a position on: up to `limit` records, up to `max_bytes` bytes.
 
         One record is read even if it is larger. Raises `NoSuchShardError`, `UnknownPositionError`,
         and `TrimmedPositionError` unless `skip_trimmed` asks to go on with the oldest record.
+        Where retention drops records that it waits for, it ends before them, or, if they were its
+        first, begins anew.
         """
         if limit < 1:
             raise ValueError(f"a read asks for at least one record, not {limit}")
@@ -541,7 +547,12 @@ class Stream:
         trimmed = 0 < wanted <= shard.info.trimmed_to
         if trimmed and not skip_trimmed:
             raise TrimmedPositionError(position, self.oldest(position.shard))
-        records, more = shard.read(wanted, limit, max_bytes, self._load)
+        records, more = yield from shard.read(wanted, limit, max_bytes)
+        if more and not records:
+            again = self.read(
+                position, now=now, limit=limit, max_bytes=max_bytes, skip_trimmed=skip_trimmed
+            )
+            return (yield from again)
         if more:
             last = records[-1]
             following = Position(position.shard, last.sequence, inclusive=False)
@@ -783,7 +794,7 @@ class Stream:
         if start != MAX_HASH_KEY + 1:
             raise DamagedStreamError(f"no open shard owns the hash key {start}")
 
-    def _load_extents(self, extents: Iterable[Extent]) -> None:
+    def _load_extents(self, extents: Iterable[Extent]) -> Steps[None]:
         shard: _Shard | None = None
         before = 0
         for extent in extents:
@@ -798,7 +809,9 @@ class Stream:
                 raise DamagedStreamError(f"sequence number {extent.first} is stored after {before}")
             before = extent.last
             self._last_sequence = max(self._last_sequence, extent.last)
-            kept = self._untrimmed(extent, shard.info.trimmed_to)
+            kept: Extent | None = extent
+            if extent.first <= shard.info.trimmed_to:
+                kept = yield from _untrimmed(extent, shard.info.trimmed_to)
             if kept is not None:
                 shard.restore(kept, self.settings)
                 self._count += kept.count
@@ -807,15 +820,13 @@ class Stream:
         for shard in self._shards.values():
             shard.resident = len(shard.segments)
 
-    def _untrimmed(self, extent: Extent, trimmed: int) -> Extent | None:
-        """Return what is left of stored records of which those up to `trimmed` were dropped."""
-        if extent.last <= trimmed:
-            return None
-        if extent.first > trimmed:
-            return extent
-        assert self._load is not None
-        records = self._load(extent.shard, trimmed + 1, extent.last)
-        return _extent_of(records) if records else None
+
+def _untrimmed(extent: Extent, trimmed: int) -> Steps[Extent | None]:
+    """Return what is left of stored records of which those up to `trimmed` were dropped."""
+    if extent.last <= trimmed:
+        return None
+    records = yield msgspec.structs.replace(extent, first=trimmed + 1)
+    return _extent_of(records) if records else None
 
 
 def _extent_of(records: Sequence[Record]) -> Extent:
@@ -848,14 +859,6 @@ class _Segment:
             or extent.count >= settings.segment_records
             or extent.since <= now - _segment_duration(settings)
         )
-
-    def read(self, load: Load | None) -> list[Record]:
-        """Return its records, from the store if they are paged out."""
-        if self.records is not None:
-            return self.records
-        assert load is not None, "records are paged out of a stream that can load them"
-        extent = self.extent
-        return load(extent.shard, extent.first, extent.last)
 
 
 class _Shard:
@@ -925,15 +928,22 @@ class _Shard:
             newest.extent.size += extent.size
             newest.extent.until = extent.until
 
-    def read(
-        self, wanted: int, limit: int, max_bytes: int, load: Load | None
-    ) -> tuple[list[Record], bool]:
+    def has_dropped(self, segment: _Segment) -> bool:
+        """Tell whether retention has dropped a segment that was here."""
+        return segment.extent.last <= self.info.trimmed_to
+
+    def read(self, wanted: int, limit: int, max_bytes: int) -> Steps[tuple[list[Record], bool]]:
         """Return what is found from a sequence number on, and whether there is more to read."""
         found: list[Record] = []
         place = bisect_left(self.segments, wanted, key=_last)
         while place < len(self.segments):
             segment = self.segments[place]
-            records = segment.read(load)
+            records = segment.records
+            if records is None:
+                records = yield segment.extent
+                if self.has_dropped(segment):
+                    return found, True
+                place = bisect_left(self.segments, segment.extent.last, key=_last)
             start = (
                 0 if wanted <= segment.extent.first else bisect_left(records, wanted, key=_sequence)
             )

@@ -505,7 +505,7 @@ class Channel(ChannelState):
         if method.queue == REPLY_TO:
             consumer = self._consume_replies(method, tag)
         else:
-            consumer = self._consume_queue(method, tag)
+            consumer = await self._consume_queue(method, tag)
         self.consumers[tag] = consumer
         connection.consumer_count += 1
         if not method.no_wait:
@@ -520,7 +520,7 @@ class Channel(ChannelState):
             raise AmqpError(Reply.PRECONDITION_FAILED, "reply consumer already set")
         return ReplyConsumer(self, tag, REPLY_TO, secrets.token_urlsafe(24))
 
-    def _consume_queue(self, method: m.BasicConsume, tag: str) -> Consumer:
+    async def _consume_queue(self, method: m.BasicConsume, tag: str) -> Consumer:
         name = self._name(method.queue)
         found = self._get(name)
         priority = method.arguments.get("x-priority", 0)
@@ -532,7 +532,7 @@ class Channel(ChannelState):
                 f'"expected integer, got {kind}"',
             )
         if isinstance(found, StreamInfo):
-            return self._consume_stream(method, tag, name, found)
+            return await self._consume_stream(method, tag, name, found)
         if is_quorum(found):
             self._refuse_global_prefetch(name)
         in_use = AmqpError(
@@ -548,7 +548,7 @@ class Channel(ChannelState):
         except RefusedError:
             raise in_use from None
 
-    def _consume_stream(
+    async def _consume_stream(
         self, method: m.BasicConsume, tag: str, name: str, found: StreamInfo
     ) -> Consumer:
         if method.no_ack:
@@ -560,7 +560,7 @@ class Channel(ChannelState):
             )
         self._refuse_global_prefetch(name)
         offset = method.arguments.get("x-stream-offset")
-        return StreamConsumer(self, tag, name, found, offset)
+        return await StreamConsumer.at(self, tag, name, found, offset)
 
     async def _cancel(self, method: m.BasicCancel) -> None:
         consumer = self.consumers.pop(method.consumer_tag, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -231,17 +232,25 @@ class StreamConsumer(Consumer):
     """A consumer of a stream: it reads on while the client acknowledges."""
 
     def __init__(
-        self, channel: Channel, tag: str, queue: str, stream: StreamInfo, offset: FieldValue
+        self, channel: Channel, tag: str, queue: str, positions: Mapping[int, Position], least: int
     ) -> None:
         super().__init__(channel, tag, queue, no_ack=False)
         self._credit = channel.prefetch
-        where = f"queue '{queue}' in vhost '{channel.connection.vhost_name}'"
-        positions = _start(stream, offset, channel.connection.broker.now(), where)
         self._reader = StreamReader(channel.connection.bus, queue, positions)
-        self._least = offset + _FIRST_SEQUENCE if isinstance(offset, int) else 0
+        self._least = least
         """The least sequence number that is wanted: an offset may be one that is still to come."""
         self._scope = trio.CancelScope()
         self._stir = trio.Event()
+
+    @classmethod
+    async def at(
+        cls, channel: Channel, tag: str, queue: str, stream: StreamInfo, offset: FieldValue
+    ) -> StreamConsumer:
+        """Return a consumer that begins at an `x-stream-offset`. Raises `AmqpError`."""
+        where = f"queue '{queue}' in vhost '{channel.connection.vhost_name}'"
+        positions = await _start(stream, offset, channel.connection.broker.now(), where)
+        least = offset + _FIRST_SEQUENCE if isinstance(offset, int) else 0
+        return cls(channel, tag, queue, positions, least)
 
     def start(self) -> None:
         """Begin to deliver."""
@@ -294,7 +303,9 @@ class StreamConsumer(Consumer):
         channel.connection.write(b"".join(pieces))
 
 
-def _start(stream: StreamInfo, offset: FieldValue, now: int, where: str) -> dict[int, Position]:
+async def _start(
+    stream: StreamInfo, offset: FieldValue, now: int, where: str
+) -> dict[int, Position]:
     """Return where an `x-stream-offset` tells to begin, by shard. Raises `AmqpError`."""
     if offset is None or offset == "next":
         return positions_at_latest(stream)
@@ -303,9 +314,9 @@ def _start(stream: StreamInfo, offset: FieldValue, now: int, where: str) -> dict
     if offset == "last":
         return positions_at_last(stream)
     if isinstance(offset, datetime):
-        return positions_at_time(stream, int(offset.timestamp() * 1000))
+        return await positions_at_time(stream, int(offset.timestamp() * 1000))
     if isinstance(offset, str) and (age := parse_age(offset)) is not None:
-        return positions_at_time(stream, now - age * 1000)
+        return await positions_at_time(stream, now - age * 1000)
     if isinstance(offset, int) and not isinstance(offset, bool):
         return positions_at_sequence(stream, offset + _FIRST_SEQUENCE)
     raise AmqpError(

@@ -99,18 +99,18 @@ def sequence_start(stream: StreamInfo, shard: int | None, sequence: int, *, afte
     return {shard: find(shard, sequence)}
 
 
-def time_start(stream: StreamInfo, text: str) -> Start:
+async def time_start(stream: StreamInfo, text: str) -> Start:
     """Begin with what arrived at a moment: milliseconds since the epoch, or ISO 8601.
 
     Raises:
         Problem: 400, it is neither.
     """
     if text.isascii() and text.isdecimal() and len(text) <= 16:
-        return positions_at_time(stream, int(text))
+        return await positions_at_time(stream, int(text))
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:
-            return positions_at_time(stream, round(moment.timestamp() * 1000))
+            return await positions_at_time(stream, round(moment.timestamp() * 1000))
     except (ValueError, OverflowError):
         pass
     raise Problem(

@@ -85,7 +85,7 @@ class Channels:
         if self._settings.create_delay:
             channel.active_at = now + round(self._settings.create_delay * 1000)
         session = self._deliverers.session(channel)
-        book.keep_cursor(session, channel, begin(stream.info, "LATEST", None))
+        book.keep_cursor(session, channel, await begin(stream.info, "LATEST", None))
         commit = self._deliverers.keep(channel)
         self._deliverers.start(channel)
         await commit.wait()

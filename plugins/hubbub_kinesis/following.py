@@ -21,7 +21,7 @@ class Cursor(msgspec.Struct, omit_defaults=True):
     finished: list[int] = []
 
 
-def begin(info: StreamInfo, kind: str, timestamp: int | None) -> Cursor:
+async def begin(info: StreamInfo, kind: str, timestamp: int | None) -> Cursor:
     """Return where a reader begins: LATEST, TRIM_HORIZON or AT_TIMESTAMP (in milliseconds)."""
     cursor = Cursor()
     if kind == "TRIM_HORIZON":
@@ -29,7 +29,7 @@ def begin(info: StreamInfo, kind: str, timestamp: int | None) -> Cursor:
     for shard in info.shards():
         if kind == "AT_TIMESTAMP":
             assert timestamp is not None
-            _move(cursor, info.at_timestamp(shard.id, timestamp))
+            _move(cursor, await info.at_timestamp(shard.id, timestamp))
         elif shard.closed is None:
             _move(cursor, info.latest(shard.id))
         else:

@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from hubbub import Position, ShardInfo
+from hubbub import NoSuchShardError, Position, ShardInfo
 from hubbub_aws.protocols import Params
-from hubbub_kinesis.errors import invalid_argument
+from hubbub_kinesis.errors import invalid_argument, shard_does_not_exist
 from hubbub_kinesis.locating import Located
 from hubbub_kinesis.numbering import Numbering
 from hubbub_kinesis.sequences import SequenceNumber, repeated, shard_name
@@ -44,7 +44,7 @@ class Start(NamedTuple):
             "SubscribeToShard",
         )
 
-    def find(self, stream: Located, shard: ShardInfo, now: int) -> Position:
+    async def find(self, stream: Located, shard: ShardInfo, now: int) -> Position:
         """Return the position. Raises `AwsError`."""
         if self.kind in _BY_NUMBER:
             if self.sequence is None:
@@ -57,12 +57,12 @@ class Start(NamedTuple):
                 f"{_RULES}Request specified {self.kind} and also a StartingSequenceNumber."
             )
         if self.kind == "AT_TIMESTAMP":
-            return self._at_time(stream, shard, now)
+            return await self._at_time(stream, shard, now)
         if self.kind == "LATEST":
             return stream.info.latest(shard.id)
         return stream.info.oldest(shard.id)
 
-    def _at_time(self, stream: Located, shard: ShardInfo, now: int) -> Position:
+    async def _at_time(self, stream: Located, shard: ShardInfo, now: int) -> Position:
         if self.timestamp is None:
             raise invalid_argument(
                 "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. "
@@ -75,7 +75,11 @@ class Start(NamedTuple):
                 f"currentTimestampInMillis. timestampInMillis: {wanted}, "
                 f"currentTimestampInMillis: {now}"
             )
-        return stream.info.at_timestamp(shard.id, wanted)
+        try:
+            return await stream.info.at_timestamp(shard.id, wanted)
+        except NoSuchShardError:  # gone while it was looked at
+            name = shard_name(shard.id)
+            raise shard_does_not_exist(name, stream.name, stream.account) from None
 
     def _at_number(self, stream: Located, shard: ShardInfo, given: str) -> Position:
         used = (

@@ -77,7 +77,7 @@ class Queues:
             queue.active_at = now + round(self._settings.create_delay * 1000)
         await self._feeders.prepare(queue)
         session = self._feeders.session(queue)
-        cursor = begin(stream.info, start.kind, start.started_at)
+        cursor = await begin(stream.info, start.kind, start.started_at)
         self._feeders.book.keep_cursor(session, queue, cursor)
         commit = self._feeders.keep(queue)
         self._feeders.start(queue)

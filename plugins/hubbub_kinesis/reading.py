@@ -79,7 +79,7 @@ class Reading:
         stream = self._of_shard(context, params)
         shard = find_readable_shard(stream, params["ShardId"])
         now = self._now()
-        position = Start.of_iterator(params).find(stream, shard, now)
+        position = await Start.of_iterator(params).find(stream, shard, now)
         if params.get("DryRun"):
             raise dry_run()
         return {"ShardIterator": _iterator(stream, position, now)}
@@ -164,7 +164,7 @@ async def read(
             horizon = now - retention
             if found.records[0].arrived < horizon:
                 # Retention drops whole segments: what it left over is passed over here.
-                position = stream.info.at_timestamp(position.shard, horizon)
+                position = await stream.info.at_timestamp(position.shard, horizon)
                 found = await session.read(
                     name, position, limit=limit, max_bytes=max_bytes, skip_trimmed=True
                 )

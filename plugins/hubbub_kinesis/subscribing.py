@@ -128,7 +128,8 @@ class Subscribing:
         self._locate.check_usable(stream)
         shard = find_readable_shard(stream, params["ShardId"])
         now = self._now()
-        position = Start.of_subscription(params["StartingPosition"]).find(stream, shard, now)
+        start = Start.of_subscription(params["StartingPosition"])
+        position = await start.find(stream, shard, now)
         key = (stream.info.number, consumer.name, shard.id)
         before = self._active.get(key)
         if before is not None and not before.over and now - before.began < TAKEOVER:

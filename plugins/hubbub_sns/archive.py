@@ -206,7 +206,7 @@ class Replays:
         if subscription.replay:
             position = info.after_sequence(shard.id, subscription.replay)
         else:
-            position = info.at_timestamp(shard.id, policy.start)
+            position = await info.at_timestamp(shard.id, policy.start)
         while True:
             found = await session.read(stream_of(topic), position, limit=_BATCH, skip_trimmed=True)
             messages = []

@@ -473,7 +473,7 @@ class Subscriptions:
         stream = self._bus.find_stream(name)
         if stream is None:
             raise NotFoundError("stream", name)
-        positions = _start(stream, headers.get("x-stream-offset", "next"))
+        positions = await _start(stream, headers.get("x-stream-offset", "next"))
         reader = StreamReader(self._bus, name, positions)
         await reader.check()  # is refused now, if it is
         credit = Credit(prefetch(headers, self._broker.settings.max_unacknowledged))
@@ -629,7 +629,7 @@ def _priority(headers: Mapping[str, str]) -> int:
     return 0
 
 
-def _start(stream: StreamInfo, offset: str) -> dict[int, Position]:
+async def _start(stream: StreamInfo, offset: str) -> dict[int, Position]:
     """Return where to begin: RabbitMQ's "first", "last", "next", "offset=N", "timestamp=S"."""
     kind, _, number = offset.partition("=")
     if kind == "first" and not number:
@@ -641,7 +641,7 @@ def _start(stream: StreamInfo, offset: str) -> dict[int, Position]:
     if kind in {"offset", "timestamp"} and number.isascii() and number.isdecimal():
         if kind == "offset":
             return positions_at_sequence(stream, int(number[:18]) + _FIRST_SEQUENCE)
-        return positions_at_time(stream, int(number[:18]) * 1000)
+        return await positions_at_time(stream, int(number[:18]) * 1000)
     raise StompError(
         "Invalid header",
         f'"x-stream-offset" must be first, last, next, offset=N or timestamp=SECONDS, not '

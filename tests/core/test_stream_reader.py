@@ -27,11 +27,29 @@ from hubbub import (
     positions_at_sequence,
     positions_at_time,
 )
+from hubbub.engine.pages import taken
 from hubbub.errors import DeniedError
-from hubbub.streams import ReadResult, Stream
+from hubbub.streams import Extent, ReadResult, Stream
 
 NAME = "telemetry"
 MIDDLE = 2**127
+
+
+class Info:
+    """What a session tells of a stream."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    async def at_timestamp(self, shard: int, timestamp: int) -> Position:
+        return await taken(self._stream.at_timestamp(shard, timestamp), _nothing)
+
+
+async def _nothing(extent: Extent) -> list[Record]:
+    raise AssertionError("nothing is to be loaded")
 
 
 class Log:
@@ -42,6 +60,8 @@ class Log:
         self.stream = Stream(StreamSettings(**settings), shards=shards, now=self.now)
         self.reads = 0
         self.denied = False
+        self.paged: dict[int, list[Record]] = {}
+        self.loading = trio.Event()
 
     # as Session
 
@@ -52,9 +72,14 @@ class Log:
         if self.denied:
             raise DeniedError("reader", "consume", name)
         self.reads += 1
-        return self.stream.read(
+        steps = self.stream.read(
             position, now=self.now, limit=limit, max_bytes=max_bytes, skip_trimmed=skip_trimmed
         )
+        return await taken(steps, self.load)
+
+    async def load(self, extent: Extent) -> list[Record]:
+        await self.loading.wait()
+        return self.paged[extent.shard]
 
     def watch(self, name: str, shard: int, callback: Callable[[], None]) -> Callable[[], None]:
         return self.stream.watch(shard, callback)
@@ -64,9 +89,17 @@ class Log:
 
     # as the test
 
+    def page_out(self, shard: int) -> None:
+        """Have all records of a shard, one segment, read back once `loading` is set."""
+        steps = self.stream.read(self.stream.oldest(shard), now=self.now)
+        with pytest.raises(StopIteration) as done:
+            next(steps)
+        self.paged[shard] = done.value.value.records
+        self.stream.page_out(1, up_to=self.stream.last_sequence)
+
     @property
     def info(self) -> StreamInfo:
-        return cast("StreamInfo", self.stream)
+        return cast("StreamInfo", Info(self.stream))
 
     def reader(self, positions: dict[int, Position] | None = None) -> StreamReader:
         start = positions_at_oldest(self.info) if positions is None else positions
@@ -125,10 +158,44 @@ async def test_what_was_read_of_a_shard_is_not_read_again() -> None:
 
 async def test_bytes_are_bounded_over_all_shards_but_one_record_always_comes() -> None:
     log = Log(shards=2)
-    log.write(*[0, MIDDLE] * 10, size=100)
+    written = log.write(*[0, MIDDLE] * 10, size=100)
     reader = log.reader()
-    assert len(await reader.read(100, max_bytes=1_000)) == 10
-    assert len(await reader.read(100, max_bytes=1)) == 2
+    # Five of each shard are read. The tenth waits until it is known what comes before it.
+    assert sequences(await reader.read(100, max_bytes=1_000)) == written[:9]
+    assert sequences(await reader.read(100, max_bytes=1)) == [written[9]]
+    assert sequences(await reader.read(100, max_bytes=1_000)) == written[10:]
+
+
+async def test_the_order_holds_where_one_shard_is_read_back_later_than_another() -> None:
+    log = Log(shards=2, segment_records=2)
+    written = log.write(0, MIDDLE, 0)
+    log.page_out(0)
+    reader = log.reader()
+    found: list[int] = []
+
+    async def read() -> None:
+        found.extend(sequences(await reader.read(10)))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        later = log.write(MIDDLE, 0)
+        log.loading.set()
+    assert found == written
+    assert sequences(await reader.read(10)) == later
+
+
+async def test_a_read_that_is_cancelled_while_it_waits_loses_nothing() -> None:
+    log = Log(shards=2, segment_records=2)
+    written = log.write(0, MIDDLE, 0, MIDDLE)
+    log.page_out(0)
+    reader = log.reader()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reader.read, 10)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    log.loading.set()
+    assert sequences(await reader.read(10)) == written
 
 
 async def test_children_come_after_their_parents() -> None:
@@ -337,7 +404,7 @@ async def test_starts() -> None:
         return sequence
 
     assert len(await all_from(positions_at_oldest(log.info))) == 4
-    assert await all_from(positions_at_time(log.info, moment)) == written
+    assert await all_from(await positions_at_time(log.info, moment)) == written
     for index, each in enumerate(written):
         assert await all_from(positions_at_sequence(log.info, each)) == written[index:]
     assert len(await all_from(positions_at_sequence(log.info, -5))) == 4

@@ -2,6 +2,7 @@ import hashlib
 import itertools
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 import pytest
@@ -26,6 +27,7 @@ from hubbub.streams import (
     ShardInfo,
     ShardLimitError,
     ShardsNotAdjacentError,
+    Steps,
     Stream,
     StreamSettings,
     TrimmedPositionError,
@@ -34,6 +36,7 @@ from hubbub.streams import (
 )
 
 HALF = 2**127
+Result = TypeVar("Result")
 
 
 class Kept:
@@ -47,11 +50,17 @@ class Kept:
         for mine in placed.values():
             self.records += mine
 
-    def load(self, shard: int, first: int, last: int) -> list[Record]:
+    def load(self, extent: Extent) -> list[Record]:
         self.loads += 1
         return [
-            each for each in self.records if each.shard == shard and first <= each.sequence <= last
+            each
+            for each in self.records
+            if each.shard == extent.shard and extent.first <= each.sequence <= extent.last
         ]
+
+    def done(self, steps: Steps[Result]) -> Result:
+        """Take steps to their end, with what they ask for."""
+        return done(steps, self.load)
 
     def extents(self, most: int = 3) -> list[Extent]:
         """Up to `most` successive records of a shard that arrived together, per extent."""
@@ -75,8 +84,27 @@ class Kept:
         return found
 
 
-def nothing(shard: int, first: int, last: int) -> list[Record]:
+def nothing(extent: Extent) -> list[Record]:
     raise AssertionError("nothing is to be loaded")
+
+
+def done(steps: Steps[Result], load: Callable[[Extent], list[Record]] = nothing) -> Result:
+    """Take steps to their end; by default they must not ask for anything."""
+    try:
+        wanted = next(steps)
+        while True:
+            wanted = steps.send(load(wanted))
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+
+
+def end(steps: Steps[Result], records: list[Record]) -> Result:
+    """Send steps the last that they ask for, and return their result."""
+    with pytest.raises(StopIteration) as stop:
+        steps.send(records)
+    result: Result = stop.value.value
+    return result
 
 
 def text(content: str = "") -> Message:
@@ -94,7 +122,7 @@ def one_shard(**options: int | None) -> Stream:
 def one_kept_shard(**options: int | None) -> tuple[Stream, Kept]:
     kept = Kept()
     settings = StreamSettings(**options)  # type: ignore[arg-type]
-    return Stream(settings, shards=1, now=0, load=kept.load), kept
+    return Stream(settings, shards=1, now=0), kept
 
 
 def fill(
@@ -209,47 +237,47 @@ class TestReading:
             fill(stream, 1, now=time)
 
         def sequences(position: Position) -> list[int]:
-            return [record.sequence for record in stream.read(position, now=40).records]
+            return [record.sequence for record in done(stream.read(position, now=40)).records]
 
         assert sequences(stream.oldest(0)) == [1, 2, 3, 4, 5]
         assert sequences(stream.latest(0)) == []
         assert sequences(stream.at_sequence(0, 3)) == [3, 4, 5]
         assert sequences(stream.after_sequence(0, 3)) == [4, 5]
         for time, first in [(0, 1), (10, 1), (11, 2), (20, 2), (21, 4), (40, 5), (41, 6)]:
-            assert sequences(stream.at_timestamp(0, time)) == list(range(first, 6))
+            assert sequences(done(stream.at_timestamp(0, time))) == list(range(first, 6))
 
     def test_limits_of_count_and_bytes(self) -> None:
         stream = one_shard(segment_records=3)
         fill(stream, 10, size=10)
         start = stream.oldest(0)
         for limit in range(1, 12):
-            result = stream.read(start, now=0, limit=limit)
+            result = done(stream.read(start, now=0, limit=limit))
             assert len(result.records) == min(limit, 10)
         for max_bytes, expected in [(0, 1), (10, 1), (29, 2), (30, 3), (35, 3), (60, 6), (999, 10)]:
-            assert len(stream.read(start, now=0, max_bytes=max_bytes).records) == expected
+            assert len(done(stream.read(start, now=0, max_bytes=max_bytes)).records) == expected
             middle = stream.at_sequence(0, 2)
-            result = stream.read(middle, now=0, max_bytes=max_bytes)
+            result = done(stream.read(middle, now=0, max_bytes=max_bytes))
             assert len(result.records) == min(expected, 9)
         with pytest.raises(ValueError, match="at least one"):
-            stream.read(start, now=0, limit=0)
+            done(stream.read(start, now=0, limit=0))
 
     def test_a_record_larger_than_the_limit_is_read_alone(self) -> None:
         stream = one_shard()
         stream.append([new(str(n), size) for n, size in enumerate([100, 0, 5])], now=0)
-        result = stream.read(stream.oldest(0), now=0, max_bytes=50)
+        result = done(stream.read(stream.oldest(0), now=0, max_bytes=50))
         assert messages(result) == ["0"]
         assert result.next is not None
-        assert messages(stream.read(result.next, now=0, max_bytes=50)) == ["1", "2"]
+        assert messages(done(stream.read(result.next, now=0, max_bytes=50))) == ["1", "2"]
 
     def test_behind_is_the_age_of_the_last_record_while_more_wait(self) -> None:
         stream = one_shard()
         for time in (100, 200, 300):
             fill(stream, 1, now=time)
-        assert stream.read(stream.oldest(0), now=1000, limit=1).behind == 900
-        assert stream.read(stream.oldest(0), now=1000, limit=2).behind == 800
-        assert stream.read(stream.oldest(0), now=1000, limit=3).behind == 0
-        assert stream.read(stream.latest(0), now=1000).behind == 0
-        assert stream.read(stream.oldest(0), now=50, limit=1).behind == 0
+        assert done(stream.read(stream.oldest(0), now=1000, limit=1)).behind == 900
+        assert done(stream.read(stream.oldest(0), now=1000, limit=2)).behind == 800
+        assert done(stream.read(stream.oldest(0), now=1000, limit=3)).behind == 0
+        assert done(stream.read(stream.latest(0), now=1000)).behind == 0
+        assert done(stream.read(stream.oldest(0), now=50, limit=1)).behind == 0
 
     def test_latest_sees_what_comes_after_it_only(self) -> None:
         stream = one_shard()
@@ -257,31 +285,31 @@ class TestReading:
         fill(stream, 1)
         late = stream.latest(0)
         fill(stream, 1)
-        assert messages(stream.read(early, now=0)) == ["m0", "m0"]
-        result = stream.read(late, now=0)
+        assert messages(done(stream.read(early, now=0))) == ["m0", "m0"]
+        result = done(stream.read(late, now=0))
         assert [record.sequence for record in result.records] == [2]
         assert result.next is not None
-        assert stream.read(result.next, now=0).records == []
+        assert done(stream.read(result.next, now=0)).records == []
 
     def test_the_end_of_a_closed_shard_names_its_children(self) -> None:
         stream = one_shard()
         fill(stream, 2)
         opened = stream.split(0, HALF, now=0).opened
-        first = stream.read(stream.oldest(0), now=0, limit=1)
+        first = done(stream.read(stream.oldest(0), now=0, limit=1))
         assert first.next is not None
         assert first.children == ()
-        last = stream.read(first.next, now=0)
+        last = done(stream.read(first.next, now=0))
         assert len(last.records) == 1
         assert last.next is None
         assert last.behind == 0
         assert last.children == opened
-        assert stream.read(stream.latest(0), now=0).next is None
+        assert done(stream.read(stream.latest(0), now=0)).next is None
 
     def test_the_wall_clock_may_go_back(self) -> None:
         stream = one_shard()
         fill(stream, 1, now=100)
         assert fill(stream, 1, now=50)[0].arrived == 100
-        assert stream.at_timestamp(0, 60) == Position(0, 1, inclusive=True)
+        assert done(stream.at_timestamp(0, 60)) == Position(0, 1, inclusive=True)
 
     def test_positions_that_never_were(self) -> None:
         stream = one_shard()
@@ -297,14 +325,14 @@ class TestReading:
             Position(0, -1, inclusive=True),
         ):
             with pytest.raises(UnknownPositionError):
-                stream.read(position, now=0)
+                done(stream.read(position, now=0))
         calls: list[Callable[[], object]] = [
             lambda: stream.oldest(1),
             lambda: stream.latest(1),
             lambda: stream.at_sequence(1, 1),
             lambda: stream.after_sequence(1, 1),
-            lambda: stream.at_timestamp(1, 0),
-            lambda: stream.read(Position(1, 1, inclusive=True), now=0),
+            lambda: done(stream.at_timestamp(1, 0)),
+            lambda: done(stream.read(Position(1, 1, inclusive=True), now=0)),
             lambda: stream.shard(1),
             lambda: stream.watch(1, lambda: None),
         ]
@@ -336,7 +364,7 @@ class TestWatching:
         found: list[str] = []
 
         def take() -> None:
-            found.extend(messages(stream.read(stream.oldest(0), now=0)))
+            found.extend(messages(done(stream.read(stream.oldest(0), now=0))))
             unwatch()
 
         unwatch = stream.watch(0, take)
@@ -380,14 +408,14 @@ class TestRetention:
         positions += [stream.at_sequence(0, 4), stream.after_sequence(0, 3)]
         for position in positions[1:]:
             with pytest.raises(TrimmedPositionError) as caught:
-                stream.read(position, now=1000)
+                done(stream.read(position, now=1000))
             assert caught.value.position == position
             assert caught.value.oldest == stream.oldest(0)
-            result = stream.read(position, now=1000, skip_trimmed=True)
+            result = done(stream.read(position, now=1000, skip_trimmed=True))
             assert result.trimmed
             assert [record.sequence for record in result.records] == [5, 6]
         for position in (positions[0], stream.after_sequence(0, 4), stream.at_sequence(0, 5)):
-            result = stream.read(position, now=1000)
+            result = done(stream.read(position, now=1000))
             assert not result.trimmed
             assert len(result.records) == 2
 
@@ -395,11 +423,11 @@ class TestRetention:
         stream = Stream(StreamSettings(retention=1000), shards=2, now=0)
         stream.append([new(key=0)], now=0)
         stream.append([new(key=HALF)] * 5, now=0)
-        tip = stream.read(stream.oldest(0), now=0).next
+        tip = done(stream.read(stream.oldest(0), now=0)).next
         assert tip is not None
         stream.trim(now=1000)
         stream.append([new("new", key=0)], now=1000)
-        assert messages(stream.read(tip, now=1000)) == ["new"]
+        assert messages(done(stream.read(tip, now=1000))) == ["new"]
 
     @pytest.mark.parametrize("restored", [False, True])
     def test_a_segment_spans_a_tenth_of_the_retention(self, restored: bool) -> None:
@@ -407,8 +435,8 @@ class TestRetention:
         for time in range(0, 1000, 10):
             fill(stream, 1, now=time, kept=kept)
         if restored:
-            stream = Stream.restore(
-                stream.settings, stream.shards(), kept.extents(), last_sequence=0, load=nothing
+            stream = done(
+                Stream.restore(stream.settings, stream.shards(), kept.extents(), last_sequence=0)
             )
         stream.trim(now=1200)
         assert 100 < kept.records[-len(stream)].arrived <= 210
@@ -417,12 +445,13 @@ class TestRetention:
         stream, kept = one_kept_shard(retention=None, max_bytes=0, segment_bytes=20)
         fill(stream, 7, size=10, kept=kept)
         assert stream.trim(now=0).cuts[0].count == 6
-        again = Stream.restore(
-            stream.settings,
-            [msgspec.structs.replace(stream.shard(0), trimmed_to=0)],
-            kept.extents(1),
-            last_sequence=0,
-            load=nothing,
+        again = done(
+            Stream.restore(
+                stream.settings,
+                [msgspec.structs.replace(stream.shard(0), trimmed_to=0)],
+                kept.extents(1),
+                last_sequence=0,
+            )
         )
         assert again.trim(now=0).cuts[0].count == 6
 
@@ -440,7 +469,7 @@ class TestRetention:
         assert stream.trim(now=1000).cuts[0].count == 1
         assert stream.trim_due() == 1500
         assert stream.trim(now=1499).removed == ()
-        assert stream.read(stream.oldest(0), now=1499).next is None
+        assert done(stream.read(stream.oldest(0), now=1499)).next is None
         assert stream.trim(now=1500).removed == (0,)
         with pytest.raises(NoSuchShardError):
             stream.shard(0)
@@ -500,12 +529,14 @@ class TestPaging:
         records = fill(stream, 6, size=10, kept=kept)
         assert stream.page_out(1, up_to=6) == 2 * TAKEN
         assert stream.resident_size == 4 * TAKEN
-        assert stream.read(stream.oldest(0), now=0, limit=3).records == records[:3]
+        assert kept.done(stream.read(stream.oldest(0), now=0, limit=3)).records == records[:3]
         assert kept.loads == 1
-        assert stream.read(stream.after_sequence(0, 1), now=0, limit=1).records == [records[1]]
+        assert kept.done(stream.read(stream.after_sequence(0, 1), now=0, limit=1)).records == [
+            records[1]
+        ]
         assert kept.loads == 2
-        assert stream.read(stream.at_sequence(0, 3), now=0).records == records[2:]
-        assert stream.at_timestamp(0, 0).sequence == 1
+        assert kept.done(stream.read(stream.at_sequence(0, 3), now=0)).records == records[2:]
+        assert kept.done(stream.at_timestamp(0, 0)).sequence == 1
         assert kept.loads == 2
 
     def test_limits_hold_over_paged_segments(self) -> None:
@@ -513,7 +544,7 @@ class TestPaging:
         records = fill(stream, 9, size=10, kept=kept)
         stream.page_out(6 * TAKEN, up_to=9)
         for max_bytes, expected in [(0, 1), (29, 2), (30, 3), (45, 4), (70, 7), (90, 9)]:
-            result = stream.read(stream.oldest(0), now=0, max_bytes=max_bytes)
+            result = kept.done(stream.read(stream.oldest(0), now=0, max_bytes=max_bytes))
             assert result.records == records[:expected]
             assert (result.next is None or result.next.sequence) == records[expected - 1].sequence
 
@@ -522,8 +553,9 @@ class TestPaging:
         for time in (10, 20, 30, 40):
             fill(stream, 1, now=time, kept=kept)
         stream.page_out(9, up_to=4)
-        assert [stream.at_timestamp(0, time).sequence for time in (5, 10, 11, 40)] == [1, 1, 2, 4]
-        assert stream.at_timestamp(0, 41) == stream.latest(0)
+        places = [kept.done(stream.at_timestamp(0, time)) for time in (5, 10, 11, 40)]
+        assert [each.sequence for each in places] == [1, 1, 2, 4]
+        assert kept.done(stream.at_timestamp(0, 41)) == stream.latest(0)
 
     def test_only_what_is_committed(self) -> None:
         stream, kept = one_kept_shard(segment_records=2)
@@ -534,19 +566,19 @@ class TestPaging:
         assert stream.resident_size == 0
         fill(stream, 1, size=10, kept=kept)
         assert stream.resident_size == TAKEN
-        assert messages(stream.read(stream.at_sequence(0, 6), now=0)) == ["m0"]
+        assert messages(kept.done(stream.read(stream.at_sequence(0, 6), now=0))) == ["m0"]
 
     def test_the_newest_of_each_shard_go_last(self) -> None:
         kept = Kept()
-        stream = Stream(StreamSettings(segment_records=2), shards=2, now=0, load=kept.load)
+        stream = Stream(StreamSettings(segment_records=2), shards=2, now=0)
         stream.append([new(size=10, key=0)], now=0, keep=kept.keep)
         stream.append([new(size=10, key=HALF)] * 4, now=0, keep=kept.keep)
         assert stream.page_out(2 * TAKEN, up_to=5) == 2 * TAKEN
-        assert stream.read(stream.oldest(0), now=0).records
-        assert stream.read(stream.at_sequence(1, 4), now=0).records
+        assert kept.done(stream.read(stream.oldest(0), now=0)).records
+        assert kept.done(stream.read(stream.at_sequence(1, 4), now=0)).records
         assert kept.loads == 0
         assert stream.page_out(TAKEN, up_to=5) == TAKEN
-        assert stream.read(stream.oldest(0), now=0).records
+        assert kept.done(stream.read(stream.oldest(0), now=0)).records
         assert kept.loads == 1
 
     def test_trimming_what_is_paged_out(self) -> None:
@@ -557,6 +589,105 @@ class TestPaging:
         stream.trim(now=1000)
         assert (stream.size, stream.resident_size) == (20, 2 * TAKEN)
         assert stream.page_out(10 * TAKEN, up_to=6) == 2 * TAKEN
+
+    def test_a_read_waits_for_nothing_that_it_does_not_need(self) -> None:
+        stream, kept = one_kept_shard(segment_records=2)
+        records = fill(stream, 6, size=10, kept=kept)
+        stream.page_out(4 * TAKEN, up_to=6)
+        steps = stream.read(stream.at_sequence(0, 2), now=0, limit=2)
+        assert (wanted := next(steps)).first == 1
+        assert (wanted := steps.send(kept.load(wanted))).first == 3
+        assert end(steps, kept.load(wanted)).records == records[1:3]
+        assert done(stream.read(stream.at_sequence(0, 5), now=0)).records == records[4:]
+
+    def test_records_that_come_while_a_read_waits_are_read_too(self) -> None:
+        stream, kept = one_kept_shard(segment_records=2)
+        records = fill(stream, 2, kept=kept)
+        stream.page_out(9 * TAKEN, up_to=2)
+        steps = stream.read(stream.oldest(0), now=0)
+        wanted = next(steps)
+        records += fill(stream, 3, kept=kept)
+        found = end(steps, kept.load(wanted))
+        assert (found.records, found.next) == (records, stream.latest(0))
+
+    def test_a_shard_that_is_split_while_a_read_waits(self) -> None:
+        stream, kept = one_kept_shard(segment_records=2)
+        records = fill(stream, 2, kept=kept)
+        stream.page_out(9 * TAKEN, up_to=2)
+        steps = stream.read(stream.oldest(0), now=0)
+        wanted = next(steps)
+        opened = stream.split(0, HALF, now=0).opened
+        found = end(steps, kept.load(wanted))
+        assert (found.records, found.next, found.children) == (records, None, opened)
+
+    def waiting(self, records: int) -> tuple[Stream, Kept, list[Record]]:
+        """Return a stream with segments of two records, all paged out, a second between them."""
+        stream, kept = one_kept_shard(segment_records=2, retention=10_000)
+        filled = [each for time in range(records // 2) for each in fill(stream, 2, now=1000 * time)]
+        kept.records += filled
+        stream.page_out(99 * TAKEN, up_to=records)
+        return stream, kept, filled
+
+    def test_what_retention_drops_while_a_read_waits_for_it_is_trimmed(self) -> None:
+        stream, kept, records = self.waiting(6)
+        steps = stream.read(stream.at_sequence(0, 1), now=0, skip_trimmed=True)
+        assert next(steps).first == 1
+        stream.trim(now=11_000)
+        wanted = steps.send([])  # the store has dropped it as well
+        assert wanted.first == 5
+        found = end(steps, kept.load(wanted))
+        assert (found.records, found.trimmed) == (records[4:], True)
+
+    def test_who_wants_to_know_is_told_that_it_was_trimmed_meanwhile(self) -> None:
+        stream, kept, _ = self.waiting(4)
+        steps = stream.read(stream.at_sequence(0, 1), now=0)
+        wanted = next(steps)
+        stream.trim(now=10_000)
+        with pytest.raises(TrimmedPositionError):
+            steps.send(kept.load(wanted))
+        assert len(stream) == 2
+
+    def test_a_read_ends_before_what_is_trimmed_meanwhile(self) -> None:
+        stream, kept, records = self.waiting(6)
+        steps = stream.read(stream.oldest(0), now=0)
+        wanted = next(steps)
+        assert steps.send(kept.load(wanted)).first == 3
+        stream.trim(now=11_000)
+        found = end(steps, [])
+        assert (found.records, found.trimmed) == (records[:2], False)
+        assert found.next is not None
+        again = kept.done(stream.read(found.next, now=0, skip_trimmed=True))
+        assert (again.records, again.trimmed) == (records[4:], True)
+
+    def test_retention_before_what_a_read_waits_for_changes_nothing(self) -> None:
+        stream, kept, records = self.waiting(6)
+        steps = stream.read(stream.at_sequence(0, 3), now=0)
+        wanted = next(steps)
+        stream.trim(now=10_000)
+        wanted = steps.send(kept.load(wanted))
+        assert end(steps, kept.load(wanted)).records == records[2:]
+
+    def test_a_shard_that_is_removed_while_a_read_waits_is_missing(self) -> None:
+        stream, _, _ = self.waiting(2)
+        stream.split(0, HALF, now=0)
+        steps = stream.read(stream.oldest(0), now=0, skip_trimmed=True)
+        next(steps)
+        at = stream.at_timestamp(0, 0)
+        stream.trim(now=20_000)
+        with pytest.raises(NoSuchShardError):
+            steps.send([])
+        with pytest.raises(NoSuchShardError):
+            next(at)
+
+    def test_a_time_that_is_trimmed_while_it_is_looked_for(self) -> None:
+        stream, kept = one_kept_shard(segment_records=2, retention=1000)
+        for time in (10, 20, 30, 40):
+            fill(stream, 1, now=time, kept=kept)
+        stream.page_out(9 * TAKEN, up_to=4)
+        steps = stream.at_timestamp(0, 15)
+        assert next(steps).first == 1
+        stream.trim(now=1025)
+        assert end(steps, []) == Position(0, 3, inclusive=True)
 
     def test_what_the_store_refuses_is_not_appended(self) -> None:
         def refuse(placed: object) -> None:
@@ -579,29 +710,30 @@ class TestRestoring:
         keys = [NewRecord(f"k{i}", text(str(i)), 1) for i in range(50)]
         stream.append(keys, now=4, keep=kept.keep)
         stream.merge(1, 3, now=9)
-        again = Stream.restore(
-            StreamSettings(), reversed(stream.shards()), kept.extents(), last_sequence=0,
-            load=kept.load,
-        )  # fmt: skip
+        again = kept.done(
+            Stream.restore(
+                StreamSettings(), reversed(stream.shards()), kept.extents(), last_sequence=0
+            )
+        )
         assert again.shards() == stream.shards()
         assert (len(again), again.size, again.resident_size) == (50, 50, 0)
         for info in stream.shards():
-            old = stream.read(stream.oldest(info.id), now=4)
-            found = again.read(again.oldest(info.id), now=4)
+            old = done(stream.read(stream.oldest(info.id), now=4))
+            found = kept.done(again.read(again.oldest(info.id), now=4))
             assert (found.records, found.children) == (old.records, old.children)
-        assert again.at_timestamp(1, 4) == stream.at_timestamp(1, 4)
-        assert again.at_timestamp(1, 5) == again.latest(1)
+        assert kept.done(again.at_timestamp(1, 4)) == done(stream.at_timestamp(1, 4))
+        assert kept.done(again.at_timestamp(1, 5)) == again.latest(1)
         assert fill(again, 1)[0].arrived == 9
 
     def test_extents_make_segments(self) -> None:
         stream, kept = one_kept_shard(segment_records=2)
         fill(stream, 9, kept=kept)
-        again = Stream.restore(
-            StreamSettings(segment_records=4, max_bytes=1, retention=None), stream.shards(),
-            kept.extents(2), last_sequence=0, load=kept.load,
-        )  # fmt: skip
+        settings = StreamSettings(segment_records=4, max_bytes=1, retention=None)
+        again = kept.done(
+            Stream.restore(settings, stream.shards(), kept.extents(2), last_sequence=0)
+        )
         assert [cut.sequence for cut in again.trim(now=0).cuts] == [8]
-        assert messages(again.read(again.oldest(0), now=0)) == ["m8"]
+        assert messages(kept.done(again.read(again.oldest(0), now=0))) == ["m8"]
 
     @pytest.mark.parametrize("known_by", ["argument", "record", "closed", "trimmed"])
     def test_no_sequence_number_comes_twice(self, known_by: str) -> None:
@@ -611,47 +743,48 @@ class TestRestoring:
             stream.split(0, HALF, now=0)
         if known_by == "trimmed":
             stream.trim(now=1000)
-        again = Stream.restore(
-            stream.settings,
-            stream.shards(),
-            kept.extents() if known_by == "record" else [],
-            last_sequence=100 if known_by == "argument" else 0,
-            load=kept.load,
+        again = kept.done(
+            Stream.restore(
+                stream.settings,
+                stream.shards(),
+                kept.extents() if known_by == "record" else [],
+                last_sequence=100 if known_by == "argument" else 0,
+            )
         )
         assert again.last_sequence == stream.last_sequence + SEQUENCE_GAP
         assert len(again) == (100 if known_by == "record" else 0)
         # A position that was read before the crash and never committed is still one of ours.
-        again.read(Position(0, stream.last_sequence + 500, inclusive=False), now=0)
+        kept.done(again.read(Position(0, stream.last_sequence + 500, inclusive=False), now=0))
 
     def test_what_was_trimmed_stays_trimmed(self) -> None:
         stream, kept = one_kept_shard(retention=1000)
         fill(stream, 2, kept=kept)
         fill(stream, 2, now=500, kept=kept)
         stream.trim(now=1000)
-        again = Stream.restore(
-            stream.settings, stream.shards(), kept.extents(), last_sequence=4, load=nothing
+        again = done(
+            Stream.restore(stream.settings, stream.shards(), kept.extents(), last_sequence=4)
         )
         assert len(again) == 2
         with pytest.raises(TrimmedPositionError):
-            again.read(Position(0, 2, inclusive=True), now=1000)
+            kept.done(again.read(Position(0, 2, inclusive=True), now=1000))
 
     def test_trimmed_within_an_extent(self) -> None:
         stream, kept = one_kept_shard(retention=1000, segment_records=2)
         fill(stream, 5, size=10, kept=kept)
         stream.settings = StreamSettings(max_bytes=30, retention=None)
         assert stream.trim(now=0).cuts[0].sequence == 2
-        again = Stream.restore(
-            stream.settings, stream.shards(), kept.extents(5), last_sequence=5, load=kept.load
+        again = kept.done(
+            Stream.restore(stream.settings, stream.shards(), kept.extents(5), last_sequence=5)
         )
         assert (len(again), again.size, kept.loads) == (3, 30, 1)
-        assert messages(again.read(again.oldest(0), now=0)) == ["m2", "m3", "m4"]
+        assert messages(kept.done(again.read(again.oldest(0), now=0))) == ["m2", "m3", "m4"]
 
     def test_shard_ids_go_on(self) -> None:
         stream = one_shard(retention=1000)
         stream.split(0, HALF, now=0)
         stream.merge(1, 2, now=0)
         stream.trim(now=1000)
-        again = Stream.restore(stream.settings, stream.shards(), [], last_sequence=2, load=nothing)
+        again = done(Stream.restore(stream.settings, stream.shards(), [], last_sequence=2))
         assert [info.id for info in again.split(3, HALF, now=0).opened] == [4, 5]
 
     def test_damage_is_refused(self) -> None:
@@ -662,7 +795,7 @@ class TestRestoring:
             return Extent(shard, first, last, 2, 2, 0, 0)
 
         def restore(shards: list[ShardInfo], *extents: Extent) -> Stream:
-            return Stream.restore(StreamSettings(), shards, extents, last_sequence=0, load=nothing)
+            return done(Stream.restore(StreamSettings(), shards, extents, last_sequence=0))
 
         for shards in ([], [low, high], [low, middle], [middle, high]):
             with pytest.raises(DamagedStreamError, match="hash key"):
@@ -692,7 +825,7 @@ class StreamMachine(RuleBasedStateMachine):
         )
         self.now = 5000
         self.kept = Kept()
-        self.stream = Stream(self.options, shards=shards, now=self.now, load=self.kept.load)
+        self.stream = Stream(self.options, shards=shards, now=self.now)
         self.records: list[Record] = []
         self.used: set[int] = set()
         self.shards = {info.id: info for info in self.stream.shards()}
@@ -807,8 +940,10 @@ class StreamMachine(RuleBasedStateMachine):
         for each in self.records:
             if each.sequence > self.committed:
                 loads = self.kept.loads
-                [record] = self.stream.read(
-                    self.stream.at_sequence(each.shard, each.sequence), now=self.now, limit=1
+                [record] = self.kept.done(
+                    self.stream.read(
+                        self.stream.at_sequence(each.shard, each.sequence), now=self.now, limit=1
+                    )
                 ).records
                 assert record is each
                 assert self.kept.loads == loads
@@ -821,12 +956,13 @@ class StreamMachine(RuleBasedStateMachine):
         while lost and self.records and self.records[-1].sequence > committed:
             self.kept.records.remove(self.records.pop())
             lost -= 1
-        self.stream = Stream.restore(
-            self.options,
-            self.shards.values(),
-            self.kept.extents(),
-            last_sequence=self.last_sequence,
-            load=self.kept.load,
+        self.stream = self.kept.done(
+            Stream.restore(
+                self.options,
+                self.shards.values(),
+                self.kept.extents(),
+                last_sequence=self.last_sequence,
+            )
         )
         self.last_sequence = self.stream.last_sequence
         self.committed = max([self.committed, *[each.sequence for each in self.records]])
@@ -849,15 +985,17 @@ class StreamMachine(RuleBasedStateMachine):
             start = bisect_left(sequences, sequence + (kind == "after"))
         elif kind == "time":
             time = self.now - data.draw(st.integers(-10, 1500))
-            position = self.stream.at_timestamp(shard, time)
+            position = self.kept.done(self.stream.at_timestamp(shard, time))
             start = bisect_left([each.arrived for each in mine], time)
         trimmed_to = self.shards[shard].trimmed_to
         trimmed = 0 < position.sequence + (not position.inclusive) <= trimmed_to
         if trimmed:
             with pytest.raises(TrimmedPositionError):
-                self.stream.read(position, now=self.now)
-        result = self.stream.read(
-            position, now=self.now, limit=limit, max_bytes=max_bytes, skip_trimmed=True
+                self.kept.done(self.stream.read(position, now=self.now))
+        result = self.kept.done(
+            self.stream.read(
+                position, now=self.now, limit=limit, max_bytes=max_bytes, skip_trimmed=True
+            )
         )
         assert result.trimmed is trimmed
         expected = mine[start : start + limit]
@@ -877,7 +1015,7 @@ class StreamMachine(RuleBasedStateMachine):
             found: list[Record] = []
             last: ReadResult | None = None
             while position is not None:
-                last = self.stream.read(position, now=self.now, limit=limit)
+                last = self.kept.done(self.stream.read(position, now=self.now, limit=limit))
                 found += last.records
                 if not last.records:
                     break

@@ -306,7 +306,7 @@ async def test_everything_else_comes_back_too(tmp_path: Path) -> None:
     async with (journal := SqliteJournal(tmp_path)).running():
         assert [each.key for each in journal.documents("n")] == ["1", "3", "4"]
         assert list(journal.extents(5)) == [Extent(1, 1, 4, 4, 28, 1001, 1001)]
-        assert journal.fetch_records(5, 1, 3, 9) == [record(1, 3), record(1, 4)]
+        assert await journal.fetch_records(5, 1, 3, 9) == [record(1, 3), record(1, 4)]
         assert list(journal.extents(6)) == []
         assert [queue for queue, _ in journal.entries()] == [1, 2, 4]
         assert sorted(journal.dedups()) == [
@@ -341,7 +341,7 @@ async def test_a_message_that_fits_no_encoding_is_refused_and_leaves_the_others(
             journal.insert(1, odd)
         with pytest.raises(RefusedError, match="cannot be stored"):
             journal.append(1, {0: [record(0, 1)], 1: [Record(1, 2, 0, "k", odd.message, 1)]})
-        assert journal.fetch_records(1, 0, 0, 9) == []
+        assert await journal.fetch_records(1, 0, 0, 9) == []
         journal.insert(1, entry(3))
         await journal.commit().wait()
         assert stored(tmp_path) == [(1, 1), (1, 3)]
@@ -478,9 +478,9 @@ async def test_bodies_are_fetched_from_wherever_they_are(tmp_path: Path, disk: D
             await disk.reached()
             publish(3)
             assert journal.fetch([1, 2, 3, 4]) == sent
-            assert journal.fetch_records(1, 1, 0, 9) == [record(1, n) for n in (1, 2, 3)]
-            assert journal.fetch_records(1, 1, 2, 2) == [record(1, 2)]
-            assert journal.fetch_records(2, 1, 2, 2) == []
+            assert await journal.fetch_records(1, 1, 0, 9) == [record(1, n) for n in (1, 2, 3)]
+            assert await journal.fetch_records(1, 1, 2, 2) == [record(1, 2)]
+            assert await journal.fetch_records(2, 1, 2, 2) == []
             disk.let_go()
         await journal.commit().wait()
         assert journal.fetch([3, 2, 1]) == sent

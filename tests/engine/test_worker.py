@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import trio
+import trio.testing
 
 from hubbub.engine.worker import SWITCH_INTERVAL, Worker
 
@@ -33,6 +34,31 @@ async def test_what_a_call_raises_is_raised_where_its_result_is_asked_for() -> N
     with pytest.raises(ZeroDivisionError):
         failing.result()
     assert fine.result() == 1
+    worker.stop()
+
+
+async def test_a_call_is_waited_for() -> None:
+    worker = Worker("test worker")
+    with trio.fail_after(30):
+        assert await worker.call(lambda: 1 // 1) == 1
+        with pytest.raises(ZeroDivisionError):
+            await worker.call(lambda: 1 // 0)
+    worker.stop()
+
+
+async def test_a_call_that_nobody_waits_for_any_more_is_not_made() -> None:
+    worker = Worker("test worker")
+    going_on = threading.Event()
+    made: list[str] = []
+    worker.submit(lambda: going_on.wait(30))
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker.call, lambda: made.append("cancelled"))
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        going_on.set()
+        await worker.call(lambda: made.append("wanted"))
+    assert made == ["wanted"]
     worker.stop()
 
 

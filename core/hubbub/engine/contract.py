@@ -472,7 +472,7 @@ class Stream(ABC):
         """The position after a sequence number."""
 
     @abstractmethod
-    def at_timestamp(self, shard: int, timestamp: int) -> Position:
+    async def at_timestamp(self, shard: int, timestamp: int) -> Position:
         """The position of the first record that arrived then or later."""
 
     @abstractmethod

@@ -25,7 +25,7 @@ from .contract import (
     Stream,
 )
 from .journal import Journal
-from .pages import Pages
+from .pages import Pages, taken
 from .queues import MemoryQueue
 from .streams import STREAMS, MemoryStream, StreamRecord
 
@@ -60,7 +60,7 @@ class EmbeddedEngine(Engine):
         self.clock = clock
         self.memory = 0
         self._limit = memory_limit
-        self._pages = Pages(journal, memory_limit // _PAGES_SHARE, self.count)
+        self.pages = Pages(journal, memory_limit // _PAGES_SHARE, self.count)
         self._queues: dict[tuple[str, str], MemoryQueue] = {}
         self._numbered: dict[int, MemoryQueue] = {}
         self._streams: dict[tuple[str, str], MemoryStream] = {}
@@ -83,7 +83,7 @@ class EmbeddedEngine(Engine):
     async def running(self) -> AsyncIterator[None]:
         """Open the store, serve inside the context, then flush and close."""
         async with self.journal.running():
-            self._load()
+            await self._load()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tick)
                 if self.journal.keeps:
@@ -93,7 +93,7 @@ class EmbeddedEngine(Engine):
                 finally:
                     nursery.cancel_scope.cancel()
 
-    def _load(self) -> None:
+    async def _load(self) -> None:
         # Ids and tokens go on from the clock, so that those given out shortly before a crash and
         # never written are not given again.
         now = self.clock.now()
@@ -110,7 +110,7 @@ class EmbeddedEngine(Engine):
             if (home := self._numbered.get(number)) is not None and until > now:
                 home.remember(key, message, until)
         for document in self.journal.documents(STREAMS):
-            self._restore_stream(document)
+            await self._restore_stream(document)
         for owner in self._advancing.values():
             self.arm(owner, now)
 
@@ -119,15 +119,15 @@ class EmbeddedEngine(Engine):
         self._queues[realm, name] = self._numbered[number] = self._advancing[number] = queue
         return queue
 
-    def _restore_stream(self, document: Document) -> None:
+    async def _restore_stream(self, document: Document) -> None:
         record = msgspec.json.decode(document.value, type=StreamRecord)
-        state = StreamState.restore(
+        steps = StreamState.restore(
             record.settings,
             record.shards,
             self.journal.extents(record.number),
             last_sequence=record.last_sequence,
-            load=partial(self._pages.load, record.number),
         )
+        state = await taken(steps, partial(self.pages.load, record.number))
         # The numbers that a crash may have lost are skipped; that must be kept before any is given.
         self._add_stream(record.number, document.realm, document.key, state, record.created).keep()
 
@@ -269,8 +269,7 @@ class EmbeddedEngine(Engine):
             raise ExistsError("stream", name)
         now = self.clock.now()
         number = self.next_id()
-        load = partial(self._pages.load, number)
-        state = StreamState(settings, shards=shards, now=now, load=load)
+        state = StreamState(settings, shards=shards, now=now)
         stream = self._add_stream(number, realm, name, state, now)
         stream.keep()
         return stream
@@ -294,7 +293,7 @@ class EmbeddedEngine(Engine):
             del self._streams[stream.realm, stream.name], self._advancing[stream.number]
             self._alarm_of.pop(stream.number, None)
             found.close()
-            self._pages.forget(stream.number)
+            self.pages.forget(stream.number)
             self.journal.drop_stream(stream.number)
             self.journal.drop(STREAMS, stream.realm, stream.name)
         return self.journal.commit()

@@ -151,8 +151,11 @@ class Journal(ABC):
         """
 
     @abstractmethod
-    def fetch_records(self, stream: int, shard: int, first: int, last: int) -> list[Record]:
+    async def fetch_records(self, stream: int, shard: int, first: int, last: int) -> list[Record]:
         """Read records of a shard from sequence `first` to `last`, both included.
+
+        Pending ones, too. Those that are trimmed meanwhile may be among them, or missing. One such
+        call is served after the other, and one that is cancelled does not wait for the disk.
 
         Raises:
             UnavailableError: the store can't be read.
@@ -232,5 +235,5 @@ class MemoryJournal(Journal):
     def fetch(self, ids: Sequence[int]) -> dict[int, Message]:
         return {}
 
-    def fetch_records(self, stream: int, shard: int, first: int, last: int) -> list[Record]:
+    async def fetch_records(self, stream: int, shard: int, first: int, last: int) -> list[Record]:
         return []

@@ -1,20 +1,40 @@
 """Segments of streams that were paged out and read back: the last ones that were used."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from hubbub.streams import Record, memory_of
+import trio
+
+from hubbub.errors import UnavailableError
+from hubbub.streams import Extent, Record, Steps, memory_of
 
 from .journal import Journal
 
+DEADLINE = 30.0
+"""Seconds until a reader is told that the store does not answer."""
+
+Result = TypeVar("Result")
 _Key = tuple[int, int, int, int]
+
+
+async def taken(steps: Steps[Result], load: Callable[[Extent], Awaitable[list[Record]]]) -> Result:
+    """Take steps to their end, and return their result. Waits only if they need something."""
+    try:
+        wanted = next(steps)
+        while True:
+            wanted = steps.send(await load(wanted))
+    except StopIteration as end:
+        result: Result = end.value
+        return result
 
 
 class Pages:
     """Reads segments back, and remembers those that were used last.
 
-    So who reads a segment in small steps has it decoded once. `limit`: bytes of memory for what is
-    remembered, if it is more than one segment; `count` is told how many came or, negative, went.
+    So who reads a segment in small steps has it decoded once, and so have those who read the same
+    side by side. `limit`: bytes of memory for what is remembered, if it is more than one segment;
+    `count` is told how many came or, negative, went.
     """
 
     def __init__(self, journal: Journal, limit: int, count: Callable[[int], None]) -> None:
@@ -23,19 +43,34 @@ class Pages:
         self._count = count
         self._size = 0
         self._segments: OrderedDict[_Key, tuple[list[Record], int]] = OrderedDict()
+        # The journal reads one segment after the other anyway: who waited may find it here.
+        self._turn = trio.Lock()
 
-    def load(self, stream: int, shard: int, first: int, last: int) -> list[Record]:
-        """The records of a shard from sequence `first` to `last`, both included.
+    async def load(self, stream: int, extent: Extent) -> list[Record]:
+        """The records of an extent.
 
         Raises:
-            UnavailableError: the store can't be read.
+            UnavailableError: the store can't be read, or does not answer.
         """
-        key = (stream, shard, first, last)
-        if (known := self._segments.get(key)) is not None:
-            self._segments.move_to_end(key)
-            return known[0]
-        records = self._journal.fetch_records(stream, shard, first, last)
-        size = memory_of(sum([record.size for record in records]), len(records))
+        key = (stream, extent.shard, extent.first, extent.last)
+        records = self._find(key)
+        if records is None:
+            with trio.move_on_after(DEADLINE):
+                async with self._turn:
+                    return self._find(key) or await self._load(key, extent)
+            raise UnavailableError(f"the store has not answered for {DEADLINE:g} seconds")
+        return records
+
+    def _find(self, key: _Key) -> list[Record] | None:
+        known = self._segments.get(key)
+        if known is None:
+            return None
+        self._segments.move_to_end(key)
+        return known[0]
+
+    async def _load(self, key: _Key, extent: Extent) -> list[Record]:
+        records = await self._journal.fetch_records(*key)
+        size = memory_of(extent.size, extent.count)
         self._segments[key] = (records, size)
         self._grow(size)
         while self._size > self._limit and len(self._segments) > 1:

@@ -32,6 +32,7 @@ from . import blocks
 from .batch import Batch
 from .commits import Round
 from .contract import DONE, Commit, Document
+from .distance import DistantReader
 from .entry import Entry
 from .journal import Journal
 from .lock import FolderLock
@@ -116,6 +117,7 @@ class SqliteJournal(Journal):
         self._lock = FolderLock(folder)
         self._answering = f"the store {self._path} takes writes again"
         self._reader: Reader | None = None
+        self._distant: DistantReader | None = None
         self._reason = f"the store {self._path} is not open"
         self._decode = msgspec.msgpack.Decoder(Message).decode
         # The batch being filled. `_calm`: the next change has to call `_stir`, because it is the
@@ -162,11 +164,12 @@ class SqliteJournal(Journal):
         finally:
             self.available, self._calm = False, True
             self._reason = f"the store {self._path} is closed"
-            if self._reader is not None:  # before the store: the last to close tidies the log away
-                self._reader.close()
-            closing = worker.submit(self._shut)
-            worker.stop()
             with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
+                try:
+                    await self._close_readers()
+                finally:
+                    closing = worker.submit(self._shut)
+                    worker.stop()
                 await closing.finished.wait()
 
     async def _open(self, worker: Worker) -> None:
@@ -176,6 +179,7 @@ class SqliteJournal(Journal):
         if not opening.finished.is_set():
             raise UnavailableError(f"{self._path} could not be opened within {OPEN_TIMEOUT:g} s")
         self._reader = opening.result()
+        self._distant = DistantReader(self._path)
         self._marks = self.max_message_id, self.max_token = self._reader.marks()
         self.available = True
 
@@ -184,6 +188,14 @@ class SqliteJournal(Journal):
         self._lock.acquire()
         self._store.open()
         return Reader(self._path, self._memory_limit)
+
+    async def _close_readers(self) -> None:
+        """Close them before the store: the last connection to close tidies SQLite's log away."""
+        if self._reader is not None:
+            self._reader.close()
+        distant, self._distant = self._distant, None
+        if distant is not None:
+            await distant.close()
 
     def _shut(self) -> None:
         """Close the files. A worker that hangs does not get here, and rightly keeps the lock."""
@@ -531,16 +543,16 @@ class SqliteJournal(Journal):
             found |= self._open_reader.fetch(missing)
         return found
 
-    def fetch_records(self, stream: int, shard: int, first: int, last: int) -> list[Record]:
-        found = self._open_reader.fetch_records(stream, shard, first, last)
-        after = found[-1].sequence if found else first - 1
-        for batch in self._pending():
-            for block in batch.appends.get((stream, shard), ()):
-                if block.last > after and block.first <= last:
-                    for record in blocks.unpack(block.records):
-                        if after < record.sequence <= last:
-                            found.append(record)
-        return found
+    async def fetch_records(self, stream: int, shard: int, first: int, last: int) -> list[Record]:
+        if self._distant is None:
+            raise UnavailableError(self._reason)
+        pending = [
+            block
+            for batch in self._pending()
+            for block in batch.appends.get((stream, shard), ())
+            if block.last >= first and block.first <= last
+        ]
+        return await self._distant.fetch(stream, shard, first, last, pending)
 
     def _pending(self) -> Iterator[Batch]:
         """What the reader can't see yet, oldest first."""

@@ -509,13 +509,13 @@ def _joins(end: _End, block: Block) -> bool:
 class Reader:
     """The reading side, on a connection of its own: it sees what was committed, and never waits.
 
-    The generators read page by page, because a statement left half read would keep the log from
-    being checkpointed.
+    All calls block, and no two may be made at once. The generators read page by page, because a
+    statement left half read would keep the log from being checkpointed.
 
     `memory_limit`: bytes of memory for what `entries` decodes; it leaves out the messages beyond.
     """
 
-    def __init__(self, path: Path, memory_limit: int) -> None:
+    def __init__(self, path: Path, memory_limit: int = 0) -> None:
         self._path = path
         self._budget = memory_limit
         self._decode = msgspec.msgpack.Decoder(Message).decode

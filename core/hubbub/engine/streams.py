@@ -1,7 +1,7 @@
 """The embedded engine's stream: its state in memory, its records kept by the journal."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -9,17 +9,23 @@ from hubbub.clock import Clock
 from hubbub.errors import NotFoundError
 from hubbub.streams import (
     Cut,
+    Extent,
     NewRecord,
     Position,
     ReadResult,
+    Record,
     Reshard,
     ShardInfo,
+    Steps,
     StreamSettings,
 )
 from hubbub.streams import Stream as State
 
 from .contract import Appended, Commit, Document, Stream
 from .journal import Journal
+from .pages import Pages, taken
+
+Result = TypeVar("Result")
 
 STREAMS = "stream"
 """The namespace of the documents that keep streams."""
@@ -40,6 +46,7 @@ class Host(Protocol):
 
     clock: Clock
     journal: Journal
+    pages: Pages
 
     def arm(self, owner: "MemoryStream", when: int) -> None:
         """Call `advance` at `when`."""
@@ -124,22 +131,34 @@ class MemoryStream(Stream):
         """The position after a sequence number."""
         return self._state.after_sequence(shard, sequence)
 
-    def at_timestamp(self, shard: int, timestamp: int) -> Position:
+    async def at_timestamp(self, shard: int, timestamp: int) -> Position:
         """The position of the first record that arrived then or later."""
-        return self._state.at_timestamp(shard, timestamp)
+        return await self._take(self._state.at_timestamp(shard, timestamp))
 
     async def read(
         self, position: Position, *, limit: int, max_bytes: int, skip_trimmed: bool = False
     ) -> ReadResult:
         """Read from a position on, every record with its message."""
-        self._check()
-        return self._state.read(
+        steps = self._state.read(
             position,
             now=self._host.clock.now(),
             limit=limit,
             max_bytes=max_bytes,
             skip_trimmed=skip_trimmed,
         )
+        return await self._take(steps)
+
+    async def _take(self, steps: Steps[Result]) -> Result:
+        self._check()
+        return await taken(steps, self._load)
+
+    async def _load(self, extent: Extent) -> list[Record]:
+        pages = self._host.pages
+        records = await pages.load(self.number, extent)
+        if self.deleted:  # meanwhile: nobody waits for those who read it
+            pages.forget(self.number)
+        self._check()
+        return records
 
     def watch(self, shard: int, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back whenever the shard changes; returns what to call to end it."""

@@ -26,12 +26,16 @@ class Job(Generic[Result]):
 
     def __init__(self, call: Callable[[], Result]) -> None:
         self.finished = trio.Event()
+        self.wanted = True
+        """Whether it is still to be made when its turn comes."""
         self._call = call
         self._results: list[Result] = []
         self._error: Exception | None = None
 
     def run(self) -> None:
-        """Make the call."""
+        """Make the call, if it is wanted."""
+        if not self.wanted:
+            return
         try:
             self._results.append(self._call())
         except Exception as error:  # raised where the result is asked for
@@ -64,6 +68,19 @@ class Worker:
         job = Job(call)
         self._jobs.put(job)  # type: ignore[arg-type]
         return job
+
+    async def call(self, call: Callable[[], Result]) -> Result:
+        """Run a call after all submitted before, and return what it returns, or raise its error.
+
+        Cancelled before its turn, it is never made; during it, what comes of it is dropped.
+        """
+        job = self.submit(call)
+        try:
+            await job.finished.wait()
+        except trio.Cancelled:
+            job.wanted = False
+            raise
+        return job.result()
 
     def stop(self) -> None:
         """End the thread when it has run what was submitted. Does not wait."""

@@ -283,7 +283,7 @@ class EngineAcceptance(ABC):
                 (stream.oldest(0), [b"a", b"b"]),
                 (stream.at_sequence(0, second.sequence), [b"b"]),
                 (stream.after_sequence(0, second.sequence), []),
-                (stream.at_timestamp(0, first.arrived), [b"a", b"b"]),
+                (await stream.at_timestamp(0, first.arrived), [b"a", b"b"]),
                 (tip, [b"a", b"b"]),
                 (stream.latest(0), []),
             ):
@@ -355,7 +355,7 @@ class DurableEngineAcceptance(EngineAcceptance):
                     assert await read(log, position) == contents[place : place + 100]
                     found = await log.read(position, limit=3, max_bytes=1_000)
                     assert found.records == records[place : place + 3]
-                    at = log.at_timestamp(0, records[place].arrived)
+                    at = await log.at_timestamp(0, records[place].arrived)
                     assert at.sequence <= records[place].sequence
                     first = (await log.read(at, limit=1, max_bytes=1)).records[0]
                     assert first.arrived == records[place].arrived

@@ -244,14 +244,14 @@ async def read(call: Call) -> Response:
     name = call.parameter("name")
     stream = find_stream(call, name)
     if wants_events(call):
-        return await follow(call, name, _start(call, stream, options, "latest"))
+        return await follow(call, name, await _start(call, stream, options, "latest"))
     most, settings = options.max, call.gateway.settings
     if most > settings.max_batch:
         raise Problem("bad-request", f"`max` is at most {settings.max_batch}.", parameter="max")
     wait = call.duration("wait", options.wait, settings.max_wait)
     accept = call.request.headers.get("accept")
     media = chosen(accept, (_JSON, *_LINES, cloudevents.BATCH))
-    start = _start(call, stream, options, "oldest")
+    start = await _start(call, stream, options, "oldest")
     reader = Reader(call.session, name, start)
     found = await reader.read(most)
     if not found and wait and not reader.trimmed:
@@ -282,7 +282,7 @@ def _answer(reader: Reader, found: list[Found], media: str) -> Response:
     return Response(200, headers, body)
 
 
-def _start(call: Call, stream: StreamInfo, options: ReadOptions, default: StartName) -> Start:
+async def _start(call: Call, stream: StreamInfo, options: ReadOptions, default: StartName) -> Start:
     """Return where to begin.
 
     Raises:
@@ -311,7 +311,7 @@ def _start(call: Call, stream: StreamInfo, options: ReadOptions, default: StartN
     elif options.after is not None:
         return sequence_start(stream, options.shard, options.after, after=True)
     elif options.since is not None:
-        start = time_start(stream, options.since)
+        start = await time_start(stream, options.since)
     else:
         start = named_start(stream, options.start or default)
     return start if options.shard is None else of_shard(start, stream, options.shard)

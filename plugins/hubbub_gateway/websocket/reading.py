@@ -52,30 +52,16 @@ class Credit:
 
 
 class Records:
-    """The records of one stream for one subscription; `run` sends them until cancelled.
-
-    Raises:
-        Problem: the request names a place that there is not.
-        NotFoundError: there is no such stream.
-    """
+    """The records of one stream for one subscription; `run` sends them until cancelled."""
 
     def __init__(
-        self, bus: Session, request: Read, subscription: Subscription, outbox: Outbox,
-        credit: Credit,
-    ) -> None:  # fmt: skip
+        self, reader: Reader, subscription: Subscription, outbox: Outbox, credit: Credit
+    ) -> None:
         self.credit = credit
         self._subscription = subscription
         self._outbox = outbox
         self._scope = trio.CancelScope()
-        self._reader = Reader(bus, request.stream, _start(bus, request))
-
-    async def check(self) -> None:
-        """Find out whether the stream may be read.
-
-        Raises:
-            NotFoundError, DeniedError, StreamError.
-        """
-        await self._reader.check()
+        self._reader = reader
 
     def cancel(self) -> None:
         """Send no more."""
@@ -98,7 +84,19 @@ class Records:
         return None
 
 
-def _start(bus: Session, request: Read) -> Start:
+async def reader_of(bus: Session, request: Read) -> Reader:
+    """Return a reader of a stream that may be read, at the place that a request names.
+
+    Raises:
+        Problem: there is no such place.
+        NotFoundError, DeniedError, StreamError.
+    """
+    reader = Reader(bus, request.stream, await _start(bus, request))
+    await reader.check()
+    return reader
+
+
+async def _start(bus: Session, request: Read) -> Start:
     stream = bus.find_stream(request.stream)
     if stream is None:
         raise NotFoundError("stream", request.stream)
@@ -108,5 +106,5 @@ def _start(bus: Session, request: Read) -> Start:
     if request.next is not None:
         return cursor_start(request.next, "next")
     if request.since is not None:
-        return time_start(stream, str(request.since))
+        return await time_start(stream, str(request.since))
     return named_start(stream, request.start or "latest")

@@ -34,7 +34,7 @@ from .frames import Consume, Ended, Kept, Read, Subscribe, Subscribed
 from .names import session_prefix, temporary_name, user_prefix
 from .outbox import Outbox
 from .protocol import Begun, ServerConnection, Subscription
-from .reading import Credit, Records
+from .reading import Credit, Records, reader_of
 
 if TYPE_CHECKING:
     from .broker import Broker
@@ -360,8 +360,8 @@ class Subscriptions:
         credit = self._credit(request.credit) if request.ack else None
         source = Source()
         subscription.state = source
-        records = Records(self._bus, request, subscription, self._outbox, Credit(credit))
-        await records.check()
+        reader = await reader_of(self._bus, request)
+        records = Records(reader, subscription, self._outbox, Credit(credit))
         source.records = records
         self._answer(request, subscription, credit)
         self._broker.hub.background.spawn(partial(self._read, records, subscription))
