@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import generator
+from .deep_stream import DeepStream, percentile
 from .processes import BenchmarkError, Running, machine_cpu, usage
 
 Figures = dict[str, float]
@@ -13,6 +15,11 @@ Figures = dict[str, float]
 SETTLE_SECONDS = 1.0
 IDLE_SECONDS = 2.0
 RECEIVE_SECONDS = 20.0
+RECORD_BYTES = 100
+FINDS, FIND_RECORDS = 300, 100
+"""How often a time is looked for, and how many records are read there."""
+SCAN_SECONDS, SCAN_RECORDS = 10.0, 1000
+"""How long a stream is read from its beginning, and how many records at a time."""
 SETUP_DEADLINE = 120.0
 """Seconds a load may take beside what it measures."""
 
@@ -25,6 +32,7 @@ class Settings:
     seconds: float = 3.0
     warm: float = 1.0
     depth: int = 1_000_000
+    records: int = 10_000_000
     peer_depth: int = 5000
     fill_deadline: float = 600.0
     peer_fill_deadline: float = 60.0
@@ -184,6 +192,34 @@ def _measure_depth(target: Target, settings: Settings) -> Figures:
         "bytes_each": deep_meter.spent("memory", "fill", "begin") * 1e6 / depth,
         "errors": shallow["errors"] + deep["errors"],
     }
+
+
+def _measure_deep_stream(target: Target, settings: Settings) -> Figures:
+    """Fill a stream; read from times at random, then from its beginning beside another client."""
+    records = settings.records if target.ours else min(settings.records, settings.peer_depth)
+    limit = settings.fill_deadline if target.ours else settings.peer_fill_deadline
+    before = target.server.usage()
+    with closing(DeepStream(target.server.ports["kinesis"], RECORD_BYTES)) as stream:
+        stream.fill(records, limit)
+        full = target.server.usage()
+        finds = stream.find(FINDS, FIND_RECORDS)
+        found = target.server.usage()
+        start = time.monotonic()
+        read, waits = stream.scan(SCAN_SECONDS, SCAN_RECORDS)
+        seconds = time.monotonic() - start
+        return {
+            "records": stream.records,
+            "fill_per_second": stream.records / (stream.ended - stream.began),
+            "memory_before": before.memory,
+            "memory": full.memory,
+            "find_us": 1e6 * (found.cpu - full.cpu) / FINDS,
+            "find_p50_ms": percentile(finds, 50),
+            "find_p99_ms": percentile(finds, 99),
+            "read_per_second": read / seconds,
+            "other_p50_ms": percentile(waits, 50),
+            "other_p99_ms": percentile(waits, 99),
+            "other_max_ms": 1e3 * max(waits),
+        }
 
 
 def _measure_idle_connections(protocol: str) -> Callable[[Target, Settings], Figures]:
@@ -378,6 +414,28 @@ LANES = (
             Column("bytes_each", "bytes each"),
         ),
         "deep_us",
+        lower_is_better=True,
+        once=True,
+    ),
+    Lane(
+        "kinesis-deep",
+        "Kinesis: a deep stream, read from any time, and from its beginning",
+        "kinesis",
+        _measure_deep_stream,
+        (
+            Column("records", "records"),
+            Column("fill_per_second", "filled/s"),
+            Column("memory_before", "MB before"),
+            Column("memory", "MB full"),
+            Column("find_us", "CPU µs, a time"),
+            Column("find_p50_ms", "p50 ms, a time", 2),
+            Column("find_p99_ms", "p99 ms, a time", 2),
+            Column("read_per_second", "read/s"),
+            Column("other_p50_ms", "p50 ms, another client", 2),
+            Column("other_p99_ms", "p99 ms, another client", 2),
+            Column("other_max_ms", "longest ms, another client", 2),
+        ),
+        "find_us",
         lower_is_better=True,
         once=True,
     ),

@@ -41,6 +41,7 @@ def _run(options: argparse.Namespace) -> int:
         seconds=options.seconds,
         warm=options.warm,
         depth=options.depth,
+        records=options.records,
         peer_depth=options.peer_depth,
         connections=options.connections,
     )
@@ -142,7 +143,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--rounds", type=int, default=3, help="how often each run is repeated; default: %(default)s"
     )
     add("--depth", type=int, default=1_000_000, help="messages of sqs-deep; default: %(default)s")
-    add("--peer-depth", type=int, default=5000, help="the same for peers; default: %(default)s")
+    add("--records", type=int, default=10_000_000, help="of kinesis-deep; default: %(default)s")
+    add("--peer-depth", type=int, default=5000, help="both for peers; default: %(default)s")
     add("--connections", type=int, default=5000, help="of mqtt-idle; default: %(default)s")
     add(
         "--folder",

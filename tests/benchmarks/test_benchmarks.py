@@ -4,14 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from benchmarks.deep_stream import DeepStream, percentile
 from benchmarks.generator import build, compiler, run
 from benchmarks.lanes import LANES, Column, Lane
 from benchmarks.processes import BenchmarkError, Launch, free_port, running, usage
 from benchmarks.report import Result, table
-from benchmarks.servers import PEERS
+from benchmarks.servers import PEERS, hubbub
 
 RUN = Path(__file__).parents[2] / "benchmarks" / "run.py"
 
@@ -56,6 +58,20 @@ def test_lanes_run_against_our_hub(needs_compiler: None, tmp_path: Path) -> None
         assert result["figures"]["errors"] == 0
     assert [result["figures"].get("missing", 0) for result in results] == [0] * len(lanes)
     assert "### mqtt1" in done.stdout
+
+
+def test_a_deep_stream_is_filled_and_read(tmp_path: Path) -> None:
+    launch = hubbub().launch(tmp_path)
+    with (
+        running("hubbub", launch, tmp_path) as server,
+        closing(DeepStream(server.ports["kinesis"], 100)) as stream,
+    ):
+        stream.fill(2000, deadline=60)
+        assert stream.records == 2000
+        assert len(stream.find(10, limit=100)) == 10
+        read, waits = stream.scan(1, limit=300)  # less is too little on a busy machine
+        assert read > 0
+        assert percentile(waits, 50) <= 1e3 * max(waits)
 
 
 def test_the_generator_is_built_once(needs_compiler: None, tmp_path: Path) -> None:
