@@ -17,7 +17,7 @@ import msgspec
 import trio
 
 from hubbub import OwnSessions, Record
-from hubbub_kinesis.following import Follower, first_of
+from hubbub_kinesis.following import Follower
 from hubbub_kinesis.locating import Located, Locator
 from hubbub_kinesis.numbering import Numbering
 from hubbub_kinesis.object_keys import Object, make_key
@@ -75,25 +75,23 @@ class Deliverers(Readers[ChannelState]):
         self._folder = settings.buckets or hub.config.hub.data / "s3"
         self._interval = settings.channel_interval
 
-    async def step(self, state: ChannelState, stream: Located) -> None:
+    async def step(self, state: ChannelState, stream: Located, follower: Follower) -> None:
         """Wait until it is time, then deliver all there is."""
-        changed = self.change_of(state)
         now = self.now()
         interval = state.freshness if self._interval is None else self._interval
         due = max(state.delivered_at, state.active_at) + round(interval * 1000)
         if state.gone_at is not None:
             due = state.gone_at
         if now < due:
-            await first_of([changed], (due - now) / 1000)
+            with self.until_changed(state, (due - now) / 1000):
+                await trio.sleep_forever()
             return
         if state.gone_at is not None:
             return
-        follower = Follower(stream, self.book.cursor(state), self.now)
-        while records := await follower.read(OBJECT_RECORDS, OBJECT_BYTES, [], 0):
+        session = self.session(state)
+        while records := await follower.read(OBJECT_RECORDS, OBJECT_BYTES):
             await self._deliver(state, stream, records)
-            session = self.session(state)
             await self.book.keep_cursor(session, state, follower.cursor).wait()
-            follower = Follower(stream, self.book.cursor(state), self.now)
         state.delivered_at = self.now()
 
     async def _deliver(

@@ -8,8 +8,10 @@ twice, as in AWS.
 import contextlib
 from typing import Any, ClassVar, Literal
 
+import trio
+
 from hubbub import ExistsError, Message, NotFoundError, QueueSettings, Record, queue_address
-from hubbub_kinesis.following import Follower, first_of
+from hubbub_kinesis.following import Follower
 from hubbub_kinesis.locating import Located
 from hubbub_kinesis.numbering import Numbering
 from hubbub_kinesis.readers import Readers, ReaderState
@@ -78,26 +80,28 @@ class Feeders(Readers[QueueState]):
             except ExistsError:
                 await session.configure_queue(name, settings)
 
-    async def step(self, state: QueueState, stream: Located) -> None:
+    async def step(self, state: QueueState, stream: Located, follower: Follower) -> None:
         """Hand over some records, or wait until there is something to do."""
-        queue, changed = state, self.change_of(state)
+        queue, session = state, self.session(state)
         room = self._room(queue, stream)
         seconds = _LOOK if queue.gone_at is None else (queue.gone_at - self.now()) / 1000
         if queue.gone_at is not None or room <= 0:
-            await first_of([changed], seconds)
+            with self.until_changed(queue, seconds):
+                await trio.sleep_forever()
             return
         if self._retention(queue) != stream.info.settings.retention:
             await self.prepare(queue)
-        follower = Follower(stream, self.book.cursor(queue), self.now)
-        records = await follower.read(min(room, BATCH), BATCH_BYTES, [changed], seconds)
-        session = self.session(queue)
+        records: list[Record] = []
+        with self.until_changed(queue, seconds):
+            records = await follower.read_or_wait(min(room, BATCH), BATCH_BYTES)
         if records:
             count_lost(session, records)
             await session.ready()
             session.enqueue(queue.waiting, [_message(queue, stream, each) for each in records])
-        if follower.cursor != self.book.cursor(queue):
+        cursor = follower.cursor
+        if cursor != self.book.cursor(queue):
             # Handed over after the records, so that a crash does not lose any.
-            await self.book.keep_cursor(session, queue, follower.cursor).wait()
+            await self.book.keep_cursor(session, queue, cursor).wait()
 
     def _retention(self, queue: QueueState) -> int | None:
         info = self.session(queue).find_queue(queue.waiting)

@@ -1,122 +1,85 @@
-"""Reading a whole stream, shard after shard, as it is split and merged: for queues and channels."""
+"""Reading a whole stream for queues and channels, over its shards as they are split and merged."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 import msgspec
-import trio
 
-from hubbub import Position, Record, ShardInfo, StreamInfo
+from hubbub import (
+    Position,
+    Record,
+    StreamInfo,
+    StreamReader,
+    positions_at_latest,
+    positions_at_oldest,
+    positions_at_time,
+)
 from hubbub_kinesis.locating import Located
-from hubbub_kinesis.reading import read
 
 
-class Cursor(msgspec.Struct, omit_defaults=True):
-    """How far a reader is in each shard.
+class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far a reader is: by shard a sequence number, and whether that is still to be read.
 
-    `positions` maps a shard to a sequence number, and whether that is still to be read. `finished`
-    are closed shards that are read. A shard in neither is read from its beginning.
+    Without any shard it is where the stream begins.
     """
 
     positions: dict[int, tuple[int, bool]] = {}
-    finished: list[int] = []
+
+    @classmethod
+    def at(cls, positions: Mapping[int, Position]) -> "Cursor":
+        """Return the cursor of a `StreamReader` with these positions."""
+        return cls({shard: (at.sequence, at.inclusive) for shard, at in positions.items()})
 
 
 async def begin(info: StreamInfo, kind: str, timestamp: int | None) -> Cursor:
     """Return where a reader begins: LATEST, TRIM_HORIZON or AT_TIMESTAMP (in milliseconds)."""
-    cursor = Cursor()
     if kind == "TRIM_HORIZON":
-        return cursor
-    for shard in info.shards():
-        if kind == "AT_TIMESTAMP":
-            assert timestamp is not None
-            _move(cursor, await info.at_timestamp(shard.id, timestamp))
-        elif shard.closed is None:
-            _move(cursor, info.latest(shard.id))
-        else:
-            cursor.finished.append(shard.id)
-    return cursor
-
-
-def _move(cursor: Cursor, position: Position) -> None:
-    cursor.positions[position.shard] = (position.sequence, position.inclusive)
+        return Cursor()
+    if kind == "LATEST":
+        return Cursor.at(positions_at_latest(info))
+    assert timestamp is not None
+    return Cursor.at(await positions_at_time(info, timestamp))
 
 
 class Follower:
-    """Reads a stream from a cursor on, and moves the cursor. A shard comes after its parents."""
+    """Reads a stream from a cursor on, and moves the cursor; passes over what is past retention."""
 
     def __init__(self, stream: Located, cursor: Cursor, now: Callable[[], int]) -> None:
-        self._stream = stream
-        self.cursor = cursor
+        info = stream.info
+        positions = {shard: Position(shard, *at) for shard, at in cursor.positions.items()}
+        self._reader = StreamReader(
+            stream.session, stream.name, positions or positions_at_oldest(info)
+        )
+        self._info = info
         self._now = now
 
-    def _readable(self) -> list[ShardInfo]:
-        shards = self._stream.info.shards()
-        finished = self.cursor.finished
-        known = {shard.id for shard in shards}
-        if not known.issuperset(finished):  # retention has dropped some
-            finished[:] = [shard for shard in finished if shard in known]
-        unread = known.difference(finished)
-        return [
-            shard
-            for shard in shards
-            if shard.id in unread
-            and shard.parent not in unread
-            and shard.adjacent_parent not in unread
-        ]
+    @property
+    def cursor(self) -> Cursor:
+        """Where it is: after what was returned last."""
+        return Cursor.at(self._reader.positions)
 
-    async def read(
-        self, limit: int, max_bytes: int, others: Sequence[trio.Event], seconds: float
-    ) -> list[Record]:
-        """Return the next records; the cursor is after them.
-
-        Without any, wait until there may be some, or one of the other events happens, at most so
-        long, and return none.
+    async def read(self, limit: int, max_bytes: int) -> list[Record]:
+        """Return the next records; none if there is none now.
 
         Raises:
-            NotFoundError, AwsError: the stream is gone.
+            NotFoundError: the stream is gone.
         """
-        woken = trio.Event()
-        session, name = self._stream.session, self._stream.name
-        shards = self._readable()
-        ends = [session.watch(name, shard.id, woken.set) for shard in shards]
-        try:
-            records = await self._read(shards, limit, max_bytes)
-            if not records:
-                await first_of([woken, *others], seconds)
-        finally:
-            for end in ends:
-                end()
-        return records
+        while found := await self._reader.read(limit, max_bytes=max_bytes):
+            if records := self._within_retention(found):
+                return records
+        return []
 
-    async def _read(self, shards: Sequence[ShardInfo], limit: int, max_bytes: int) -> list[Record]:
-        records: list[Record] = []
-        for shard in shards:
-            before = self.cursor.positions.get(shard.id)
-            position = (
-                self._stream.info.oldest(shard.id)
-                if before is None
-                else Position(shard.id, *before)
-            )
-            found = await read(self._stream, position, self._now(), limit - len(records), max_bytes)
-            records += found.records
-            if found.next is None:
-                self.cursor.positions.pop(shard.id, None)
-                self.cursor.finished.append(shard.id)
-            else:
-                _move(self.cursor, found.next)
-            if len(records) >= limit:
-                break
-        return records
+    async def read_or_wait(self, limit: int, max_bytes: int) -> list[Record]:
+        """Return the next records, or wait for some. None if all that came are past retention.
 
+        Raises:
+            NotFoundError: the stream is gone.
+        """
+        return self._within_retention(await self._reader.read_or_wait(limit, max_bytes=max_bytes))
 
-async def first_of(events: Sequence[trio.Event], seconds: float) -> None:
-    """Wait until one of the events has happened, at most so long."""
-    with trio.move_on_after(max(0.0, seconds)):
-        async with trio.open_nursery() as nursery:
-            for event in events:
-                nursery.start_soon(_cancel_after, event, nursery.cancel_scope)
-
-
-async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
+    def _within_retention(self, records: list[Record]) -> list[Record]:
+        """Return records without those that retention, which drops whole segments, left over."""
+        retention = self._info.settings.retention
+        if retention is None:
+            return records
+        horizon = self._now() - retention
+        return [each for each in records if each.arrived >= horizon]

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import msgspec
@@ -13,7 +12,7 @@ from hubbub_aws import AwsError, Context
 from hubbub_aws.arns import Arn, make_arn
 from hubbub_aws.protocols import Params
 from hubbub_kinesis.errors import not_found, validation
-from hubbub_kinesis.following import Cursor
+from hubbub_kinesis.following import Cursor, Follower
 from hubbub_kinesis.locating import Located, Locator
 from hubbub_kinesis.state import Book, Phases
 
@@ -88,8 +87,8 @@ class ReaderBook(Generic[State]):
         return sorted(mine, key=lambda each: each.name)
 
     def cursor(self, state: State) -> Cursor:
-        """Return a copy of how far one has read its stream."""
-        return deepcopy(self._cursors.get(state.id, Cursor()))
+        """Return how far one has read its stream."""
+        return self._cursors.get(state.id, Cursor())
 
     def keep(self, session: Session, state: State) -> Commit:
         """Keep one."""
@@ -123,7 +122,7 @@ class Readers(ABC, Generic[State]):
         self._streams = streams
         self._locate = locator
         self._nursery: trio.Nursery | None = None
-        self._changes: dict[str, trio.Event] = {}
+        self._changes: dict[str, trio.CancelScope] = {}
 
     def server(self, name: str) -> Server:
         """Return the service that runs the tasks."""
@@ -149,33 +148,44 @@ class Readers(ABC, Generic[State]):
         if self._nursery is not None:
             self._nursery.start_soon(self._run, state)
 
-    def change_of(self, state: State) -> trio.Event:
-        """Return what happens when `changed` is called next."""
-        return self._changes.setdefault(state.id, trio.Event())
+    def until_changed(self, state: State, seconds: float) -> trio.CancelScope:
+        """Return a scope, for once in a step, that ends after some seconds at the latest.
+
+        It ends when `changed` is called, and at once if it was since the step began.
+        """
+        scope = self._changes[state.id]
+        scope.deadline = trio.current_time() + seconds
+        return scope
 
     def changed(self, state: State) -> None:
         """Note that one has something else to do now: its task looks at it."""
-        event = self._changes.pop(state.id, None)
-        if event is not None:
-            event.set()
+        if (scope := self._changes.get(state.id)) is not None:
+            scope.cancel()
 
     def keep(self, state: State) -> Commit:
         """Keep what was changed of one."""
         return self.book.keep(self.session(state), state)
 
     async def _run(self, state: State) -> None:
+        follower: Follower | None = None
         while not state.is_gone(self.now()):
             stream = self.stream(state)
             if stream is None:  # another protocol has deleted it
                 break
+            self._changes[state.id] = trio.CancelScope()
             try:
-                await self.step(state, stream)
+                if follower is None:
+                    follower = Follower(stream, self.book.cursor(state), self.now)
+                await self.step(state, stream, follower)
             except (NotFoundError, AwsError):
+                follower = None  # it may have read what was not dealt with
                 if self.stream(state) is not None and not state.is_gone(self.now()):
                     await trio.sleep(_PAUSE)
             except (HubbubError, OSError) as error:
+                follower = None
                 self.hub.log.warning(f"kinesis {state.kind} waits", arn=state.arn, error=str(error))
                 await trio.sleep(_PAUSE)
+        self._changes.pop(state.id, None)
         await self.remove(state)
 
     async def delete(self, state: State, delay: float) -> None:
@@ -191,8 +201,11 @@ class Readers(ABC, Generic[State]):
         await commit.wait()
 
     @abstractmethod
-    async def step(self, state: State, stream: Located) -> None:
-        """Do a part of the work, or wait until there is some."""
+    async def step(self, state: State, stream: Located, follower: Follower) -> None:
+        """Do a part of the work, or wait until there is some.
+
+        `follower` goes on from the cursor that is kept. A step that fails gets another next time.
+        """
 
     async def remove(self, state: State) -> None:
         """Forget one, and end its task."""

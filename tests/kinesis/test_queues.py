@@ -1,6 +1,7 @@
 """Queues on streams: received, acknowledged, redelivered, dead letters, restored."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -8,6 +9,7 @@ from uuid import uuid4
 import boto3
 import pytest
 
+from hubbub import Principal
 from hubbub.config import load_config
 from hubbub.testing import HubProcess
 from hubbub.testing.hub import serve_in_thread
@@ -193,6 +195,48 @@ def test_many_records_of_many_shards_all_come(kinesis: Any, stream: str) -> None
         kinesis.acknowledge_queue_records(QueueARN=queue, Entries=entries(records))
     assert seen == wanted
     assert nothing(kinesis, queue)
+
+
+def test_what_a_shard_was_split_into_comes_after_it(
+    kinesis: Any, hub: KinesisHub, stream: str, name: str
+) -> None:
+    live = make_queue(kinesis, stream)
+    wanted: list[bytes] = []
+
+    def write() -> None:
+        records = [b"%d" % number for number in range(len(wanted), len(wanted) + 100)]
+        wanted.extend(records)
+        kinesis.put_records(
+            StreamARN=stream, Records=[{"PartitionKey": "same", "Data": each} for each in records]
+        )
+
+    async def reshard(*, merge: bool) -> None:
+        with hub.served.hub.session(Principal("test"), protocol="test", client="test") as session:
+            info = session.find_stream(name)
+            assert info is not None
+            shards = [each for each in info.shards() if each.closed is None]
+            if merge:
+                shards.sort(key=lambda each: each.starting_hash_key)
+                for one, other in zip(shards[::2], shards[1::2], strict=True):
+                    await session.merge_shards(name, one.id, other.id)
+                return
+            for each in shards:
+                middle = (each.starting_hash_key + each.ending_hash_key) // 2
+                await session.split_shard(name, each.id, middle)
+
+    write()
+    hub.served.run(partial(reshard, merge=False))
+    write()
+    hub.served.run(partial(reshard, merge=True))
+    write()
+    late = make_queue(kinesis, stream)
+    for queue in (live, late):
+        found: list[bytes] = []
+        while len(found) < len(wanted):
+            records = receive(kinesis, queue)
+            found += [each["Data"] for each in records]
+            kinesis.acknowledge_queue_records(QueueARN=queue, Entries=entries(records))
+        assert found == wanted
 
 
 def test_a_queue_delivers_nothing_past_retention(
