@@ -28,8 +28,9 @@ from hubbub import (
     positions_at_time,
 )
 from hubbub.engine.pages import taken
+from hubbub.engine.stream_state import StreamState
 from hubbub.errors import DeniedError
-from hubbub.streams import Extent, ReadResult, Stream
+from hubbub.streams import Extent, ReadResult
 
 NAME = "telemetry"
 MIDDLE = 2**127
@@ -38,7 +39,7 @@ MIDDLE = 2**127
 class Info:
     """What a session tells of a stream."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: StreamState) -> None:
         self._stream = stream
 
     def __getattr__(self, name: str) -> Any:
@@ -57,7 +58,7 @@ class Log:
 
     def __init__(self, shards: int = 1, **settings: Any) -> None:
         self.now = 1_000
-        self.stream = Stream(StreamSettings(**settings), shards=shards, now=self.now)
+        self.stream = StreamState(StreamSettings(**settings), shards=shards, now=self.now)
         self.reads = 0
         self.denied = False
         self.paged: dict[int, list[Record]] = {}
@@ -84,7 +85,7 @@ class Log:
     def watch(self, name: str, shard: int, callback: Callable[[], None]) -> Callable[[], None]:
         return self.stream.watch(shard, callback)
 
-    def find_stream(self, name: str) -> Stream:
+    def find_stream(self, name: str) -> StreamState:
         return self.stream
 
     # as the test

@@ -19,10 +19,11 @@ from hubbub.engine.contract import (
 )
 from hubbub.engine.embedded import EmbeddedEngine
 from hubbub.engine.journal import MemoryJournal
+from hubbub.engine.segments import RECORD_MEMORY_COST
 from hubbub.engine.sqlite import SqliteJournal
 from hubbub.errors import UnavailableError
 from hubbub.message import MEMORY_COST, Message
-from hubbub.streams import RECORD_MEMORY_COST, NewRecord, Position, StreamSettings
+from hubbub.streams import NewRecord, Position, StreamSettings
 from hubbub.testing import ManualClock
 
 REALM = "default"

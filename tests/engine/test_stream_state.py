@@ -10,11 +10,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from hubbub.engine.segments import RECORD_MEMORY_COST, Steps
+from hubbub.engine.stream_state import SEQUENCE_GAP, StreamState
 from hubbub.message import Message
 from hubbub.streams import (
     MAX_HASH_KEY,
-    RECORD_MEMORY_COST,
-    SEQUENCE_GAP,
     DamagedStreamError,
     Extent,
     InvalidHashKeyError,
@@ -27,8 +27,6 @@ from hubbub.streams import (
     ShardInfo,
     ShardLimitError,
     ShardsNotAdjacentError,
-    Steps,
-    Stream,
     StreamSettings,
     TrimmedPositionError,
     UnknownPositionError,
@@ -115,18 +113,18 @@ def new(content: str = "", size: int = 0, key: int | None = None) -> NewRecord:
     return NewRecord("k", text(content), size, key)
 
 
-def one_shard(**options: int | None) -> Stream:
-    return Stream(StreamSettings(**options), shards=1, now=0)  # type: ignore[arg-type]
+def one_shard(**options: int | None) -> StreamState:
+    return StreamState(StreamSettings(**options), shards=1, now=0)  # type: ignore[arg-type]
 
 
-def one_kept_shard(**options: int | None) -> tuple[Stream, Kept]:
+def one_kept_shard(**options: int | None) -> tuple[StreamState, Kept]:
     kept = Kept()
     settings = StreamSettings(**options)  # type: ignore[arg-type]
-    return Stream(settings, shards=1, now=0), kept
+    return StreamState(settings, shards=1, now=0), kept
 
 
 def fill(
-    stream: Stream, count: int, *, now: int = 0, size: int = 1, kept: Kept | None = None
+    stream: StreamState, count: int, *, now: int = 0, size: int = 1, kept: Kept | None = None
 ) -> list[Record]:
     keep = None if kept is None else kept.keep
     return stream.append([new(f"m{i}", size) for i in range(count)], now=now, keep=keep)
@@ -139,7 +137,7 @@ def messages(result: ReadResult) -> list[str]:
 class TestShards:
     @pytest.mark.parametrize("count", [1, 2, 3, 7])
     def test_shards_share_all_hash_keys_evenly(self, count: int) -> None:
-        shards = Stream(StreamSettings(), shards=count, now=5).shards()
+        shards = StreamState(StreamSettings(), shards=count, now=5).shards()
         assert [shard.id for shard in shards] == list(range(count))
         assert shards[0].starting_hash_key == 0
         assert shards[-1].ending_hash_key == MAX_HASH_KEY
@@ -151,22 +149,22 @@ class TestShards:
 
     def test_how_many(self) -> None:
         with pytest.raises(ValueError, match="at least one"):
-            Stream(StreamSettings(), shards=0, now=0)
+            StreamState(StreamSettings(), shards=0, now=0)
         with pytest.raises(ShardLimitError) as caught:
-            Stream(StreamSettings(max_shards=3), shards=4, now=0)
+            StreamState(StreamSettings(max_shards=3), shards=4, now=0)
         assert caught.value.limit == 3
 
     def test_the_md5_of_the_partition_key_selects_the_shard(self) -> None:
         assert hash_key("user-1") == int(hashlib.md5(b"user-1").hexdigest(), 16)
         assert hash_key("\ud800") != hash_key("?")
-        stream = Stream(StreamSettings(), shards=16, now=0)
+        stream = StreamState(StreamSettings(), shards=16, now=0)
         for number in range(100):
             expected = hash_key(f"k{number}") * 16 // 2**128
             [record] = stream.append([NewRecord(f"k{number}", text(), 0)], now=0)
             assert record.shard == expected == stream.shard_for(f"k{number}").id
 
     def test_an_explicit_hash_key_overrules_the_partition_key(self) -> None:
-        stream = Stream(StreamSettings(), shards=2, now=0)
+        stream = StreamState(StreamSettings(), shards=2, now=0)
         keys = [0, HALF - 1, HALF, MAX_HASH_KEY]
         records = stream.append([new(key=key) for key in keys], now=0)
         assert [record.shard for record in records] == [0, 0, 1, 1]
@@ -197,7 +195,7 @@ class TestShards:
         assert fill(stream, 1)[0].sequence == 4
 
     def test_merge(self) -> None:
-        stream = Stream(StreamSettings(), shards=3, now=0)
+        stream = StreamState(StreamSettings(), shards=3, now=0)
         done = stream.merge(2, 1, now=7)
         [merged] = done.opened
         assert merged.parent == 2
@@ -208,7 +206,7 @@ class TestShards:
         assert stream.merge(0, merged.id, now=8).opened[0].ending_hash_key == MAX_HASH_KEY
 
     def test_reshard_refused(self) -> None:
-        stream = Stream(StreamSettings(max_shards=4), shards=4, now=0)
+        stream = StreamState(StreamSettings(max_shards=4), shards=4, now=0)
         with pytest.raises(ShardsNotAdjacentError):
             stream.merge(0, 2, now=0)
         with pytest.raises(ShardsNotAdjacentError):
@@ -344,7 +342,7 @@ class TestReading:
 
 class TestWatching:
     def test_append_and_close_wake_those_of_the_shard(self) -> None:
-        stream = Stream(StreamSettings(), shards=2, now=0)
+        stream = StreamState(StreamSettings(), shards=2, now=0)
         woken: list[str] = []
         stream.watch(0, lambda: woken.append("low"))
         unwatch = stream.watch(1, lambda: woken.append("high"))
@@ -420,7 +418,7 @@ class TestRetention:
             assert len(result.records) == 2
 
     def test_a_reader_at_the_tip_is_never_trimmed_by_others(self) -> None:
-        stream = Stream(StreamSettings(retention=1000), shards=2, now=0)
+        stream = StreamState(StreamSettings(retention=1000), shards=2, now=0)
         stream.append([new(key=0)], now=0)
         stream.append([new(key=HALF)] * 5, now=0)
         tip = done(stream.read(stream.oldest(0), now=0)).next
@@ -436,7 +434,9 @@ class TestRetention:
             fill(stream, 1, now=time, kept=kept)
         if restored:
             stream = done(
-                Stream.restore(stream.settings, stream.shards(), kept.extents(), last_sequence=0)
+                StreamState.restore(
+                    stream.settings, stream.shards(), kept.extents(), last_sequence=0
+                )
             )
         stream.trim(now=1200)
         assert 100 < kept.records[-len(stream)].arrived <= 210
@@ -446,7 +446,7 @@ class TestRetention:
         fill(stream, 7, size=10, kept=kept)
         assert stream.trim(now=0).cuts[0].count == 6
         again = done(
-            Stream.restore(
+            StreamState.restore(
                 stream.settings,
                 [msgspec.structs.replace(stream.shard(0), trimmed_to=0)],
                 kept.extents(1),
@@ -494,7 +494,7 @@ class TestRetention:
 
     def test_the_oldest_segments_go_when_it_is_too_large(self) -> None:
         options = StreamSettings(retention=None, max_bytes=60, segment_records=2)
-        stream = Stream(options, shards=2, now=0)
+        stream = StreamState(options, shards=2, now=0)
         for key in (0, HALF, 0, HALF):
             stream.append([new(size=10, key=key)] * 2, now=0)
         assert stream.trim_due() == 0
@@ -570,7 +570,7 @@ class TestPaging:
 
     def test_the_newest_of_each_shard_go_last(self) -> None:
         kept = Kept()
-        stream = Stream(StreamSettings(segment_records=2), shards=2, now=0)
+        stream = StreamState(StreamSettings(segment_records=2), shards=2, now=0)
         stream.append([new(size=10, key=0)], now=0, keep=kept.keep)
         stream.append([new(size=10, key=HALF)] * 4, now=0, keep=kept.keep)
         assert stream.page_out(2 * TAKEN, up_to=5) == 2 * TAKEN
@@ -620,7 +620,7 @@ class TestPaging:
         found = end(steps, kept.load(wanted))
         assert (found.records, found.next, found.children) == (records, None, opened)
 
-    def waiting(self, records: int) -> tuple[Stream, Kept, list[Record]]:
+    def waiting(self, records: int) -> tuple[StreamState, Kept, list[Record]]:
         """Return a stream with segments of two records, all paged out, a second between them."""
         stream, kept = one_kept_shard(segment_records=2, retention=10_000)
         filled = [each for time in range(records // 2) for each in fill(stream, 2, now=1000 * time)]
@@ -705,13 +705,13 @@ class TestPaging:
 class TestRestoring:
     def test_everything_is_back(self) -> None:
         kept = Kept()
-        stream = Stream(StreamSettings(), shards=2, now=0)
+        stream = StreamState(StreamSettings(), shards=2, now=0)
         stream.split(0, 5, now=3)
         keys = [NewRecord(f"k{i}", text(str(i)), 1) for i in range(50)]
         stream.append(keys, now=4, keep=kept.keep)
         stream.merge(1, 3, now=9)
         again = kept.done(
-            Stream.restore(
+            StreamState.restore(
                 StreamSettings(), reversed(stream.shards()), kept.extents(), last_sequence=0
             )
         )
@@ -730,7 +730,7 @@ class TestRestoring:
         fill(stream, 9, kept=kept)
         settings = StreamSettings(segment_records=4, max_bytes=1, retention=None)
         again = kept.done(
-            Stream.restore(settings, stream.shards(), kept.extents(2), last_sequence=0)
+            StreamState.restore(settings, stream.shards(), kept.extents(2), last_sequence=0)
         )
         assert [cut.sequence for cut in again.trim(now=0).cuts] == [8]
         assert messages(kept.done(again.read(again.oldest(0), now=0))) == ["m8"]
@@ -744,7 +744,7 @@ class TestRestoring:
         if known_by == "trimmed":
             stream.trim(now=1000)
         again = kept.done(
-            Stream.restore(
+            StreamState.restore(
                 stream.settings,
                 stream.shards(),
                 kept.extents() if known_by == "record" else [],
@@ -762,7 +762,7 @@ class TestRestoring:
         fill(stream, 2, now=500, kept=kept)
         stream.trim(now=1000)
         again = done(
-            Stream.restore(stream.settings, stream.shards(), kept.extents(), last_sequence=4)
+            StreamState.restore(stream.settings, stream.shards(), kept.extents(), last_sequence=4)
         )
         assert len(again) == 2
         with pytest.raises(TrimmedPositionError):
@@ -774,7 +774,7 @@ class TestRestoring:
         stream.settings = StreamSettings(max_bytes=30, retention=None)
         assert stream.trim(now=0).cuts[0].sequence == 2
         again = kept.done(
-            Stream.restore(stream.settings, stream.shards(), kept.extents(5), last_sequence=5)
+            StreamState.restore(stream.settings, stream.shards(), kept.extents(5), last_sequence=5)
         )
         assert (len(again), again.size, kept.loads) == (3, 30, 1)
         assert messages(kept.done(again.read(again.oldest(0), now=0))) == ["m2", "m3", "m4"]
@@ -784,18 +784,18 @@ class TestRestoring:
         stream.split(0, HALF, now=0)
         stream.merge(1, 2, now=0)
         stream.trim(now=1000)
-        again = done(Stream.restore(stream.settings, stream.shards(), [], last_sequence=2))
+        again = done(StreamState.restore(stream.settings, stream.shards(), [], last_sequence=2))
         assert [info.id for info in again.split(3, HALF, now=0).opened] == [4, 5]
 
     def test_damage_is_refused(self) -> None:
-        stream = Stream(StreamSettings(), shards=3, now=0)
+        stream = StreamState(StreamSettings(), shards=3, now=0)
         low, middle, high = stream.shards()
 
         def extent(shard: int = 0, first: int = 1, last: int = 2) -> Extent:
             return Extent(shard, first, last, 2, 2, 0, 0)
 
-        def restore(shards: list[ShardInfo], *extents: Extent) -> Stream:
-            return done(Stream.restore(StreamSettings(), shards, extents, last_sequence=0))
+        def restore(shards: list[ShardInfo], *extents: Extent) -> StreamState:
+            return done(StreamState.restore(StreamSettings(), shards, extents, last_sequence=0))
 
         for shards in ([], [low, high], [low, middle], [middle, high]):
             with pytest.raises(DamagedStreamError, match="hash key"):
@@ -825,7 +825,7 @@ class StreamMachine(RuleBasedStateMachine):
         )
         self.now = 5000
         self.kept = Kept()
-        self.stream = Stream(self.options, shards=shards, now=self.now)
+        self.stream = StreamState(self.options, shards=shards, now=self.now)
         self.records: list[Record] = []
         self.used: set[int] = set()
         self.shards = {info.id: info for info in self.stream.shards()}
@@ -957,7 +957,7 @@ class StreamMachine(RuleBasedStateMachine):
             self.kept.records.remove(self.records.pop())
             lost -= 1
         self.stream = self.kept.done(
-            Stream.restore(
+            StreamState.restore(
                 self.options,
                 self.shards.values(),
                 self.kept.extents(),

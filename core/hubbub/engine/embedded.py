@@ -11,7 +11,6 @@ import trio
 from hubbub.clock import Clock
 from hubbub.errors import ExistsError, UnavailableError
 from hubbub.message import Message
-from hubbub.streams import Stream as StreamState
 from hubbub.streams import StreamSettings
 
 from .contract import (
@@ -27,6 +26,7 @@ from .contract import (
 from .journal import Journal
 from .pages import Pages, taken
 from .queues import MemoryQueue
+from .stream_state import StreamState
 from .streams import STREAMS, MemoryStream, StreamRecord
 
 _QUEUES = "queue"

@@ -7,9 +7,10 @@ from typing import TypeVar
 import trio
 
 from hubbub.errors import UnavailableError
-from hubbub.streams import Extent, Record, Steps, memory_of
+from hubbub.streams import Extent, Record
 
 from .journal import Journal
+from .segments import Steps, memory_of
 
 DEADLINE = 30.0
 """Seconds until a reader is told that the store does not answer."""

@@ -16,14 +16,14 @@ from hubbub.streams import (
     Record,
     Reshard,
     ShardInfo,
-    Steps,
     StreamSettings,
 )
-from hubbub.streams import Stream as State
 
 from .contract import Appended, Commit, Document, Stream
 from .journal import Journal
 from .pages import Pages, taken
+from .segments import Steps
+from .stream_state import StreamState
 
 Result = TypeVar("Result")
 
@@ -61,7 +61,7 @@ class MemoryStream(Stream):
     """A stream of the embedded engine."""
 
     def __init__(
-        self, host: Host, number: int, realm: str, name: str, state: State, created: int
+        self, host: Host, number: int, realm: str, name: str, state: StreamState, created: int
     ) -> None:
         self.number = number
         self.realm = realm
