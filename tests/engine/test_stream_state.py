@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -688,6 +688,39 @@ class TestPaging:
         assert next(steps).first == 1
         stream.trim(now=1025)
         assert end(steps, []) == Position(0, 3, inclusive=True)
+
+    @given(st.data(), st.integers(1, 6), st.integers(1, 9))
+    def test_a_read_leaves_nothing_out_whatever_changes_while_it_waits(
+        self, data: st.DataObject, segments: int, limit: int
+    ) -> None:
+        stream, kept, log = self.waiting(2 * segments)
+        start = data.draw(st.integers(1, len(log)))
+        dropped = 0
+
+        def load(extent: Extent) -> list[Record]:
+            nonlocal dropped
+            loaded = kept.load(extent)
+            dropped += data.draw(st.integers(0, 2))
+            if dropped:
+                stream.trim(now=10_000 + 1000 * (dropped - 1))
+            if data.draw(st.booleans()):
+                log.extend(fill(stream, 1, now=10_000, kept=kept))
+            return loaded
+
+        position = stream.at_sequence(0, start)
+        found = done(stream.read(position, now=0, limit=limit, skip_trimmed=True), load)
+        left = done(stream.read(stream.oldest(0), now=0), kept.load).records
+        if found.records:
+            first, last = log.index(found.records[0]), log.index(found.records[-1])
+            assert found.records == log[first : last + 1]
+            assert not any(each in left for each in log[start - 1 : first])
+            assert found.trimmed == (first > start - 1)
+        else:
+            last = start - 2
+            assert not any(each in left for each in log[start - 1 :])
+        assert found.next is not None
+        following = kept.done(stream.read(found.next, now=0, skip_trimmed=True)).records
+        assert following == [each for each in log[last + 1 :] if each in left]
 
     def test_what_the_store_refuses_is_not_appended(self) -> None:
         def refuse(placed: object) -> None:
