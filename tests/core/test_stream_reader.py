@@ -27,7 +27,6 @@ from hubbub import (
     positions_at_sequence,
     positions_at_time,
 )
-from hubbub.engine.pages import taken
 from hubbub.engine.stream_state import StreamState
 from hubbub.errors import DeniedError
 from hubbub.streams import Extent, ReadResult
@@ -36,29 +35,14 @@ NAME = "telemetry"
 MIDDLE = 2**127
 
 
-class Info:
-    """What a session tells of a stream."""
-
-    def __init__(self, stream: StreamState) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    async def at_timestamp(self, shard: int, timestamp: int) -> Position:
-        return await taken(self._stream.at_timestamp(shard, timestamp), _nothing)
-
-
-async def _nothing(extent: Extent) -> list[Record]:
-    raise AssertionError("nothing is to be loaded")
-
-
 class Log:
     """A stream, as a session shows it, and the clock that it lives by."""
 
     def __init__(self, shards: int = 1, **settings: Any) -> None:
         self.now = 1_000
-        self.stream = StreamState(StreamSettings(**settings), shards=shards, now=self.now)
+        self.stream = StreamState(
+            StreamSettings(**settings), shards=shards, now=self.now, load=self.load
+        )
         self.reads = 0
         self.denied = False
         self.paged: dict[int, list[Record]] = {}
@@ -73,10 +57,9 @@ class Log:
         if self.denied:
             raise DeniedError("reader", "consume", name)
         self.reads += 1
-        steps = self.stream.read(
+        return await self.stream.read(
             position, now=self.now, limit=limit, max_bytes=max_bytes, skip_trimmed=skip_trimmed
         )
-        return await taken(steps, self.load)
 
     async def load(self, extent: Extent) -> list[Record]:
         await self.loading.wait()
@@ -90,17 +73,15 @@ class Log:
 
     # as the test
 
-    def page_out(self, shard: int) -> None:
+    async def page_out(self, shard: int) -> None:
         """Have all records of a shard, one segment, read back once `loading` is set."""
-        steps = self.stream.read(self.stream.oldest(shard), now=self.now)
-        with pytest.raises(StopIteration) as done:
-            next(steps)
-        self.paged[shard] = done.value.value.records
+        found = await self.stream.read(self.stream.oldest(shard), now=self.now)
+        self.paged[shard] = found.records
         self.stream.page_out(1, up_to=self.stream.last_sequence)
 
     @property
     def info(self) -> StreamInfo:
-        return cast("StreamInfo", Info(self.stream))
+        return cast("StreamInfo", self.stream)
 
     def reader(self, positions: dict[int, Position] | None = None) -> StreamReader:
         start = positions_at_oldest(self.info) if positions is None else positions
@@ -170,7 +151,7 @@ async def test_bytes_are_bounded_over_all_shards_but_one_record_always_comes() -
 async def test_the_order_holds_where_one_shard_is_read_back_later_than_another() -> None:
     log = Log(shards=2, segment_records=2)
     written = log.write(0, MIDDLE, 0)
-    log.page_out(0)
+    await log.page_out(0)
     reader = log.reader()
     found: list[int] = []
 
@@ -189,7 +170,7 @@ async def test_the_order_holds_where_one_shard_is_read_back_later_than_another()
 async def test_a_read_that_is_cancelled_while_it_waits_loses_nothing() -> None:
     log = Log(shards=2, segment_records=2)
     written = log.write(0, MIDDLE, 0, MIDDLE)
-    log.page_out(0)
+    await log.page_out(0)
     reader = log.reader()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reader.read, 10)

@@ -1,7 +1,8 @@
 import hashlib
 import itertools
+import types
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from hubbub.engine.segments import RECORD_MEMORY_COST, Steps
+from hubbub.engine.segments import RECORD_MEMORY_COST
 from hubbub.engine.stream_state import SEQUENCE_GAP, StreamState
 from hubbub.message import Message
 from hubbub.streams import (
@@ -35,6 +36,8 @@ from hubbub.streams import (
 
 HALF = 2**127
 Result = TypeVar("Result")
+Steps = Coroutine[Extent, list[Record] | None, Result]
+"""A read that the test takes step by step, see `ask`."""
 
 
 class Kept:
@@ -82,6 +85,12 @@ class Kept:
         return found
 
 
+@types.coroutine
+def ask(extent: Extent) -> Generator[Extent, list[Record], list[Record]]:
+    """Read records back: the test that takes the steps of a read gives them."""
+    return (yield extent)
+
+
 def nothing(extent: Extent) -> list[Record]:
     raise AssertionError("nothing is to be loaded")
 
@@ -89,7 +98,7 @@ def nothing(extent: Extent) -> list[Record]:
 def done(steps: Steps[Result], load: Callable[[Extent], list[Record]] = nothing) -> Result:
     """Take steps to their end; by default they must not ask for anything."""
     try:
-        wanted = next(steps)
+        wanted = steps.send(None)
         while True:
             wanted = steps.send(load(wanted))
     except StopIteration as end:
@@ -120,7 +129,7 @@ def one_shard(**options: int | None) -> StreamState:
 def one_kept_shard(**options: int | None) -> tuple[StreamState, Kept]:
     kept = Kept()
     settings = StreamSettings(**options)  # type: ignore[arg-type]
-    return StreamState(settings, shards=1, now=0), kept
+    return StreamState(settings, shards=1, now=0, load=ask), kept
 
 
 def fill(
@@ -435,7 +444,7 @@ class TestRetention:
         if restored:
             stream = done(
                 StreamState.restore(
-                    stream.settings, stream.shards(), kept.extents(), last_sequence=0
+                    stream.settings, stream.shards(), kept.extents(), last_sequence=0, load=ask
                 )
             )
         stream.trim(now=1200)
@@ -451,6 +460,7 @@ class TestRetention:
                 [msgspec.structs.replace(stream.shard(0), trimmed_to=0)],
                 kept.extents(1),
                 last_sequence=0,
+                load=ask,
             )
         )
         assert again.trim(now=0).cuts[0].count == 6
@@ -570,7 +580,7 @@ class TestPaging:
 
     def test_the_newest_of_each_shard_go_last(self) -> None:
         kept = Kept()
-        stream = StreamState(StreamSettings(segment_records=2), shards=2, now=0)
+        stream = StreamState(StreamSettings(segment_records=2), shards=2, now=0, load=ask)
         stream.append([new(size=10, key=0)], now=0, keep=kept.keep)
         stream.append([new(size=10, key=HALF)] * 4, now=0, keep=kept.keep)
         assert stream.page_out(2 * TAKEN, up_to=5) == 2 * TAKEN
@@ -595,7 +605,7 @@ class TestPaging:
         records = fill(stream, 6, size=10, kept=kept)
         stream.page_out(4 * TAKEN, up_to=6)
         steps = stream.read(stream.at_sequence(0, 2), now=0, limit=2)
-        assert (wanted := next(steps)).first == 1
+        assert (wanted := steps.send(None)).first == 1
         assert (wanted := steps.send(kept.load(wanted))).first == 3
         assert end(steps, kept.load(wanted)).records == records[1:3]
         assert done(stream.read(stream.at_sequence(0, 5), now=0)).records == records[4:]
@@ -605,7 +615,7 @@ class TestPaging:
         records = fill(stream, 2, kept=kept)
         stream.page_out(9 * TAKEN, up_to=2)
         steps = stream.read(stream.oldest(0), now=0)
-        wanted = next(steps)
+        wanted = steps.send(None)
         records += fill(stream, 3, kept=kept)
         found = end(steps, kept.load(wanted))
         assert (found.records, found.next) == (records, stream.latest(0))
@@ -615,7 +625,7 @@ class TestPaging:
         records = fill(stream, 2, kept=kept)
         stream.page_out(9 * TAKEN, up_to=2)
         steps = stream.read(stream.oldest(0), now=0)
-        wanted = next(steps)
+        wanted = steps.send(None)
         opened = stream.split(0, HALF, now=0).opened
         found = end(steps, kept.load(wanted))
         assert (found.records, found.next, found.children) == (records, None, opened)
@@ -631,7 +641,7 @@ class TestPaging:
     def test_what_retention_drops_while_a_read_waits_for_it_is_trimmed(self) -> None:
         stream, kept, records = self.waiting(6)
         steps = stream.read(stream.at_sequence(0, 1), now=0, skip_trimmed=True)
-        assert next(steps).first == 1
+        assert steps.send(None).first == 1
         stream.trim(now=11_000)
         wanted = steps.send([])  # the store has dropped it as well
         assert wanted.first == 5
@@ -641,7 +651,7 @@ class TestPaging:
     def test_who_wants_to_know_is_told_that_it_was_trimmed_meanwhile(self) -> None:
         stream, kept, _ = self.waiting(4)
         steps = stream.read(stream.at_sequence(0, 1), now=0)
-        wanted = next(steps)
+        wanted = steps.send(None)
         stream.trim(now=10_000)
         with pytest.raises(TrimmedPositionError):
             steps.send(kept.load(wanted))
@@ -650,7 +660,7 @@ class TestPaging:
     def test_a_read_ends_before_what_is_trimmed_meanwhile(self) -> None:
         stream, kept, records = self.waiting(6)
         steps = stream.read(stream.oldest(0), now=0)
-        wanted = next(steps)
+        wanted = steps.send(None)
         assert steps.send(kept.load(wanted)).first == 3
         stream.trim(now=11_000)
         found = end(steps, [])
@@ -662,7 +672,7 @@ class TestPaging:
     def test_retention_before_what_a_read_waits_for_changes_nothing(self) -> None:
         stream, kept, records = self.waiting(6)
         steps = stream.read(stream.at_sequence(0, 3), now=0)
-        wanted = next(steps)
+        wanted = steps.send(None)
         stream.trim(now=10_000)
         wanted = steps.send(kept.load(wanted))
         assert end(steps, kept.load(wanted)).records == records[2:]
@@ -671,13 +681,13 @@ class TestPaging:
         stream, _, _ = self.waiting(2)
         stream.split(0, HALF, now=0)
         steps = stream.read(stream.oldest(0), now=0, skip_trimmed=True)
-        next(steps)
+        steps.send(None)
         at = stream.at_timestamp(0, 0)
         stream.trim(now=20_000)
         with pytest.raises(NoSuchShardError):
             steps.send([])
         with pytest.raises(NoSuchShardError):
-            next(at)
+            at.send(None)
 
     def test_a_time_that_is_trimmed_while_it_is_looked_for(self) -> None:
         stream, kept = one_kept_shard(segment_records=2, retention=1000)
@@ -685,7 +695,7 @@ class TestPaging:
             fill(stream, 1, now=time, kept=kept)
         stream.page_out(9 * TAKEN, up_to=4)
         steps = stream.at_timestamp(0, 15)
-        assert next(steps).first == 1
+        assert steps.send(None).first == 1
         stream.trim(now=1025)
         assert end(steps, []) == Position(0, 3, inclusive=True)
 
@@ -745,7 +755,11 @@ class TestRestoring:
         stream.merge(1, 3, now=9)
         again = kept.done(
             StreamState.restore(
-                StreamSettings(), reversed(stream.shards()), kept.extents(), last_sequence=0
+                StreamSettings(),
+                reversed(stream.shards()),
+                kept.extents(),
+                last_sequence=0,
+                load=ask,
             )
         )
         assert again.shards() == stream.shards()
@@ -763,7 +777,9 @@ class TestRestoring:
         fill(stream, 9, kept=kept)
         settings = StreamSettings(segment_records=4, max_bytes=1, retention=None)
         again = kept.done(
-            StreamState.restore(settings, stream.shards(), kept.extents(2), last_sequence=0)
+            StreamState.restore(
+                settings, stream.shards(), kept.extents(2), last_sequence=0, load=ask
+            )
         )
         assert [cut.sequence for cut in again.trim(now=0).cuts] == [8]
         assert messages(kept.done(again.read(again.oldest(0), now=0))) == ["m8"]
@@ -782,6 +798,7 @@ class TestRestoring:
                 stream.shards(),
                 kept.extents() if known_by == "record" else [],
                 last_sequence=100 if known_by == "argument" else 0,
+                load=ask,
             )
         )
         assert again.last_sequence == stream.last_sequence + SEQUENCE_GAP
@@ -795,7 +812,9 @@ class TestRestoring:
         fill(stream, 2, now=500, kept=kept)
         stream.trim(now=1000)
         again = done(
-            StreamState.restore(stream.settings, stream.shards(), kept.extents(), last_sequence=4)
+            StreamState.restore(
+                stream.settings, stream.shards(), kept.extents(), last_sequence=4, load=ask
+            )
         )
         assert len(again) == 2
         with pytest.raises(TrimmedPositionError):
@@ -807,7 +826,9 @@ class TestRestoring:
         stream.settings = StreamSettings(max_bytes=30, retention=None)
         assert stream.trim(now=0).cuts[0].sequence == 2
         again = kept.done(
-            StreamState.restore(stream.settings, stream.shards(), kept.extents(5), last_sequence=5)
+            StreamState.restore(
+                stream.settings, stream.shards(), kept.extents(5), last_sequence=5, load=ask
+            )
         )
         assert (len(again), again.size, kept.loads) == (3, 30, 1)
         assert messages(kept.done(again.read(again.oldest(0), now=0))) == ["m2", "m3", "m4"]
@@ -817,7 +838,9 @@ class TestRestoring:
         stream.split(0, HALF, now=0)
         stream.merge(1, 2, now=0)
         stream.trim(now=1000)
-        again = done(StreamState.restore(stream.settings, stream.shards(), [], last_sequence=2))
+        again = done(
+            StreamState.restore(stream.settings, stream.shards(), [], last_sequence=2, load=ask)
+        )
         assert [info.id for info in again.split(3, HALF, now=0).opened] == [4, 5]
 
     def test_damage_is_refused(self) -> None:
@@ -828,7 +851,9 @@ class TestRestoring:
             return Extent(shard, first, last, 2, 2, 0, 0)
 
         def restore(shards: list[ShardInfo], *extents: Extent) -> StreamState:
-            return done(StreamState.restore(StreamSettings(), shards, extents, last_sequence=0))
+            return done(
+                StreamState.restore(StreamSettings(), shards, extents, last_sequence=0, load=ask)
+            )
 
         for shards in ([], [low, high], [low, middle], [middle, high]):
             with pytest.raises(DamagedStreamError, match="hash key"):
@@ -858,7 +883,7 @@ class StreamMachine(RuleBasedStateMachine):
         )
         self.now = 5000
         self.kept = Kept()
-        self.stream = StreamState(self.options, shards=shards, now=self.now)
+        self.stream = StreamState(self.options, shards=shards, now=self.now, load=ask)
         self.records: list[Record] = []
         self.used: set[int] = set()
         self.shards = {info.id: info for info in self.stream.shards()}
@@ -995,6 +1020,7 @@ class StreamMachine(RuleBasedStateMachine):
                 self.shards.values(),
                 self.kept.extents(),
                 last_sequence=self.last_sequence,
+                load=ask,
             )
         )
         self.last_sequence = self.stream.last_sequence

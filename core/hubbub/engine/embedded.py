@@ -24,7 +24,7 @@ from .contract import (
     Stream,
 )
 from .journal import Journal
-from .pages import Pages, taken
+from .pages import Pages
 from .queues import MemoryQueue
 from .stream_state import StreamState
 from .streams import STREAMS, MemoryStream, StreamRecord
@@ -121,13 +121,13 @@ class EmbeddedEngine(Engine):
 
     async def _restore_stream(self, document: Document) -> None:
         record = msgspec.json.decode(document.value, type=StreamRecord)
-        steps = StreamState.restore(
+        state = await StreamState.restore(
             record.settings,
             record.shards,
             self.journal.extents(record.number),
             last_sequence=record.last_sequence,
+            load=partial(self.pages.load, record.number),
         )
-        state = await taken(steps, partial(self.pages.load, record.number))
         # The numbers that a crash may have lost are skipped; that must be kept before any is given.
         self._add_stream(record.number, document.realm, document.key, state, record.created).keep()
 

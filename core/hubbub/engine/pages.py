@@ -1,8 +1,7 @@
 """Segments of streams that were paged out and read back: the last ones that were used."""
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
 
 import trio
 
@@ -10,24 +9,12 @@ from hubbub.errors import UnavailableError
 from hubbub.streams import Extent, Record
 
 from .journal import Journal
-from .segments import Steps, memory_of
+from .segments import memory_of
 
 DEADLINE = 30.0
 """Seconds until a reader is told that the store does not answer."""
 
-Result = TypeVar("Result")
 _Key = tuple[int, int, int, int]
-
-
-async def taken(steps: Steps[Result], load: Callable[[Extent], Awaitable[list[Record]]]) -> Result:
-    """Take steps to their end, and return their result. Waits only if they need something."""
-    try:
-        wanted = next(steps)
-        while True:
-            wanted = steps.send(await load(wanted))
-    except StopIteration as end:
-        result: Result = end.value
-        return result
 
 
 class Pages:

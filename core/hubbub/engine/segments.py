@@ -6,9 +6,8 @@ count.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable
 from operator import attrgetter
-from typing import TypeVar
 
 from hubbub.message import MEMORY_COST
 from hubbub.streams import Extent, Record, ShardInfo, StreamSettings
@@ -16,12 +15,9 @@ from hubbub.streams import Extent, Record, ShardInfo, StreamSettings
 RECORD_MEMORY_COST = MEMORY_COST + 100
 """About the bytes that a record takes in memory beside its size."""
 
-Result = TypeVar("Result")
-
-Steps = Generator[Extent, list[Record], Result]
-"""What may need records that are paged out. It yields the extent of those it needs, is sent them,
-and goes on; what it returns is the result. The stream may change in between. With all that it needs
-in memory it yields nothing."""
+Load = Callable[[Extent], Awaitable[list[Record]]]
+"""Reads records back that were paged out. What it raises goes to whoever reads. The stream may
+change while it waits."""
 
 
 def memory_of(size: int, count: int) -> int:
@@ -46,6 +42,11 @@ class Segment:
             or extent.count >= settings.segment_records
             or extent.since <= now - _segment_duration(settings)
         )
+
+    async def read_back(self, load: Load | None) -> list[Record]:
+        """Return its records, which are paged out."""
+        assert load is not None, "records are paged out of a stream that can load them"
+        return await load(self.extent)
 
 
 class Shard:
@@ -120,7 +121,9 @@ class Shard:
         """Tell whether retention has dropped a segment that was here."""
         return segment.extent.last <= self.info.trimmed_to
 
-    def read(self, wanted: int, limit: int, max_bytes: int) -> Steps[tuple[list[Record], bool]]:
+    async def read(
+        self, wanted: int, limit: int, max_bytes: int, load: Load | None
+    ) -> tuple[list[Record], bool]:
         """Return what is found from a sequence number on, and whether there is more to read."""
         found: list[Record] = []
         place = bisect_left(self.segments, wanted, key=_last)
@@ -128,7 +131,7 @@ class Shard:
             segment = self.segments[place]
             records = segment.records
             if records is None:
-                records = yield segment.extent
+                records = await segment.read_back(load)
                 if self.has_dropped(segment):
                     return found, True
                 place = bisect_left(self.segments, segment.extent.last, key=_last)

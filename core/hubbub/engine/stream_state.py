@@ -1,8 +1,8 @@
 """The state of one stream of the embedded engine: its shards, and what becomes of them.
 
-Nothing here does input or output, waits, or looks at a clock. Each change returns plain records of
-what to persist, and `StreamState.restore` takes them back. What needs records that are not in
-memory is a generator that asks for them, see `Steps`.
+Nothing here does input or output, or looks at a clock. Each change returns plain records of what to
+persist, and `StreamState.restore` takes them back. What needs records that are not in memory waits
+for the function that reads them back, and for nothing else.
 """
 
 import heapq
@@ -38,7 +38,7 @@ from hubbub.streams import (
     hash_key,
 )
 
-from .segments import Shard, Steps, memory_of
+from .segments import Load, Shard, memory_of
 
 SEQUENCE_GAP = 2**20
 """How many sequence numbers `StreamState.restore` skips.
@@ -56,15 +56,18 @@ class StreamState:
     """One stream. Finding a place costs O(log n) in the number of records.
 
     ``shards`` open shards of equal size are made; see `restore` for a stream that was stored.
-    Settings may be exchanged at any time.
+    Settings may be exchanged at any time, and so may `load`: it is needed if records are ever paged
+    out.
     """
 
-    def __init__(self, settings: StreamSettings, *, shards: int, now: int) -> None:
+    def __init__(
+        self, settings: StreamSettings, *, shards: int, now: int, load: Load | None = None
+    ) -> None:
         if shards < 1:
             raise ValueError(f"a stream has at least one shard, not {shards}")
         if shards > settings.max_shards:
             raise ShardLimitError(settings.max_shards)
-        self._start_empty(settings)
+        self._start_empty(settings, load)
         width = (MAX_HASH_KEY + 1) // shards
         for number in range(shards):
             last = number == shards - 1
@@ -72,14 +75,15 @@ class StreamState:
         self._index_open_shards()
 
     @classmethod
-    def restore(
+    async def restore(
         cls,
         settings: StreamSettings,
         shards: Iterable[ShardInfo],
         extents: Iterable[Extent],
         *,
         last_sequence: int,
-    ) -> "Steps[StreamState]":
+        load: Load,
+    ) -> "StreamState":
         """Make a stream from what was stored; its records are all paged out.
 
         `extents` are those of the stored records, shard by shard, in order of sequence numbers;
@@ -89,10 +93,10 @@ class StreamState:
         appending. Raises `DamagedStreamError`.
         """
         stream = cls.__new__(cls)
-        stream._start_empty(settings)
+        stream._start_empty(settings, load)
         stream._load_shards(shards)
         stream._last_sequence = last_sequence
-        yield from stream._load_extents(extents)
+        await stream._load_extents(extents)
         known = [
             max(shard.starting_sequence - 1, shard.ending_sequence or 0, shard.trimmed_to)
             for shard in stream.shards()
@@ -100,8 +104,9 @@ class StreamState:
         stream._last_sequence = max(stream._last_sequence, *known) + SEQUENCE_GAP
         return stream
 
-    def _start_empty(self, settings: StreamSettings) -> None:
+    def _start_empty(self, settings: StreamSettings, load: Load | None) -> None:
         self.settings = settings
+        self.load = load
         self._shards: dict[int, Shard] = {}
         self._open_shards: list[Shard] = []
         self._open_starts: list[int] = []
@@ -266,7 +271,7 @@ class StreamState:
         self._check_sequence(sequence)
         return Position(shard_id, sequence, inclusive=False)
 
-    def at_timestamp(self, shard_id: int, timestamp: int) -> Steps[Position]:
+    async def at_timestamp(self, shard_id: int, timestamp: int) -> Position:
         """Return the position of the first record that arrived then or later.
 
         If there is none yet, the position is `latest`.
@@ -280,14 +285,14 @@ class StreamState:
         if timestamp > segment.extent.since:
             records = segment.records
             if records is None:
-                records = yield segment.extent
+                records = await segment.read_back(self.load)
                 if shard.has_dropped(segment):
-                    return (yield from self.at_timestamp(shard_id, timestamp))
+                    return await self.at_timestamp(shard_id, timestamp)
             index = bisect_left(records, timestamp, key=_arrived)
             sequence = records[index].sequence if index < len(records) else segment.extent.last
         return Position(shard_id, sequence, inclusive=True)
 
-    def read(
+    async def read(
         self,
         position: Position,
         *,
@@ -295,7 +300,7 @@ class StreamState:
         limit: int = READ_RECORDS,
         max_bytes: int = READ_BYTES,
         skip_trimmed: bool = False,
-    ) -> Steps[ReadResult]:
+    ) -> ReadResult:
         """Read from a position on: up to `limit` records, up to `max_bytes` bytes.
 
         One record is read even if it is larger. Raises `NoSuchShardError`, `UnknownPositionError`,
@@ -312,12 +317,11 @@ class StreamState:
         trimmed = 0 < wanted <= shard.info.trimmed_to
         if trimmed and not skip_trimmed:
             raise TrimmedPositionError(position, self.oldest(position.shard))
-        records, more = yield from shard.read(wanted, limit, max_bytes)
+        records, more = await shard.read(wanted, limit, max_bytes, self.load)
         if more and not records:
-            again = self.read(
+            return await self.read(
                 position, now=now, limit=limit, max_bytes=max_bytes, skip_trimmed=skip_trimmed
             )
-            return (yield from again)
         if more:
             last = records[-1]
             following = Position(position.shard, last.sequence, inclusive=False)
@@ -559,7 +563,7 @@ class StreamState:
         if start != MAX_HASH_KEY + 1:
             raise DamagedStreamError(f"no open shard owns the hash key {start}")
 
-    def _load_extents(self, extents: Iterable[Extent]) -> Steps[None]:
+    async def _load_extents(self, extents: Iterable[Extent]) -> None:
         shard: Shard | None = None
         before = 0
         for extent in extents:
@@ -576,7 +580,7 @@ class StreamState:
             self._last_sequence = max(self._last_sequence, extent.last)
             kept: Extent | None = extent
             if extent.first <= shard.info.trimmed_to:
-                kept = yield from _untrimmed(extent, shard.info.trimmed_to)
+                kept = await self._untrimmed(extent, shard.info.trimmed_to)
             if kept is not None:
                 shard.restore(kept, self.settings)
                 self._count += kept.count
@@ -585,13 +589,13 @@ class StreamState:
         for shard in self._shards.values():
             shard.resident = len(shard.segments)
 
-
-def _untrimmed(extent: Extent, trimmed: int) -> Steps[Extent | None]:
-    """Return what is left of stored records of which those up to `trimmed` were dropped."""
-    if extent.last <= trimmed:
-        return None
-    records = yield msgspec.structs.replace(extent, first=trimmed + 1)
-    return _extent_of(records) if records else None
+    async def _untrimmed(self, extent: Extent, trimmed: int) -> Extent | None:
+        """Return what is left of stored records of which those up to `trimmed` were dropped."""
+        if extent.last <= trimmed:
+            return None
+        assert self.load is not None
+        records = await self.load(msgspec.structs.replace(extent, first=trimmed + 1))
+        return _extent_of(records) if records else None
 
 
 def _extent_of(records: Sequence[Record]) -> Extent:

@@ -1,7 +1,7 @@
 """The embedded engine's stream: its state in memory, its records kept by the journal."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import msgspec
 
@@ -21,11 +21,8 @@ from hubbub.streams import (
 
 from .contract import Appended, Commit, Document, Stream
 from .journal import Journal
-from .pages import Pages, taken
-from .segments import Steps
+from .pages import Pages
 from .stream_state import StreamState
-
-Result = TypeVar("Result")
 
 STREAMS = "stream"
 """The namespace of the documents that keep streams."""
@@ -71,6 +68,7 @@ class MemoryStream(Stream):
         self._host = host
         self._state = state
         self._armed = False
+        state.load = self._load
         host.count(state.resident_size)
 
     @property
@@ -133,24 +131,21 @@ class MemoryStream(Stream):
 
     async def at_timestamp(self, shard: int, timestamp: int) -> Position:
         """The position of the first record that arrived then or later."""
-        return await self._take(self._state.at_timestamp(shard, timestamp))
+        self._check()
+        return await self._state.at_timestamp(shard, timestamp)
 
     async def read(
         self, position: Position, *, limit: int, max_bytes: int, skip_trimmed: bool = False
     ) -> ReadResult:
         """Read from a position on, every record with its message."""
-        steps = self._state.read(
+        self._check()
+        return await self._state.read(
             position,
             now=self._host.clock.now(),
             limit=limit,
             max_bytes=max_bytes,
             skip_trimmed=skip_trimmed,
         )
-        return await self._take(steps)
-
-    async def _take(self, steps: Steps[Result]) -> Result:
-        self._check()
-        return await taken(steps, self._load)
 
     async def _load(self, extent: Extent) -> list[Record]:
         pages = self._host.pages
