@@ -14,12 +14,14 @@ import trio.testing
 from hubbub.engine import distance, pages, sqlite
 from hubbub.engine.contract import QueueSettings
 from hubbub.engine.embedded import EmbeddedEngine
+from hubbub.engine.journal import MemoryJournal
+from hubbub.engine.segments import memory_of
 from hubbub.engine.sqlite import SqliteJournal
 from hubbub.engine.store import Reader
 from hubbub.engine.streams import MemoryStream
 from hubbub.errors import NotFoundError, UnavailableError
 from hubbub.message import Message
-from hubbub.streams import NewRecord, Position, ReadResult, Record, StreamSettings
+from hubbub.streams import Extent, NewRecord, Position, ReadResult, Record, StreamSettings
 from hubbub.testing import ManualClock
 
 PATIENCE = 30.0
@@ -269,6 +271,16 @@ async def test_a_store_that_does_not_answer_fails_those_who_wait_for_it(
             assert isinstance(each.error, UnavailableError)
         monkeypatch.setattr(pages, "DEADLINE", PATIENCE)
         assert (await log.read()).records == log.written
+
+
+async def test_what_the_store_has_lost_is_counted_once() -> None:
+    counted: list[int] = []
+    lost = pages.Pages(MemoryJournal(), 1 << 20, counted.append)
+    for _ in range(2):
+        assert await lost.load(1, Extent(0, 1, 2, count=2, size=10, since=0, until=0)) == []
+    assert counted == [memory_of(10, 2)]
+    lost.forget(1)
+    assert sum(counted) == 0
 
 
 async def test_a_store_that_fails_fails_who_reads(shelf: Shelf, tmp_path: Path) -> None:

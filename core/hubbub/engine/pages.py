@@ -41,13 +41,14 @@ class Pages:
             UnavailableError: the store can't be read, or does not answer.
         """
         key = (stream, extent.shard, extent.first, extent.last)
-        records = self._find(key)
-        if records is None:
-            with trio.move_on_after(DEADLINE):
-                async with self._turn:
-                    return self._find(key) or await self._load(key, extent)
-            raise UnavailableError(f"the store has not answered for {DEADLINE:g} seconds")
-        return records
+        if (records := self._find(key)) is not None:
+            return records
+        with trio.move_on_after(DEADLINE):
+            async with self._turn:
+                if (records := self._find(key)) is None:
+                    records = await self._load(key, extent)
+                return records
+        raise UnavailableError(f"the store has not answered for {DEADLINE:g} seconds")
 
     def _find(self, key: _Key) -> list[Record] | None:
         known = self._segments.get(key)
