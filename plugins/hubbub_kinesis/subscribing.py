@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from hubbub import NotFoundError, Position, Shutdown
-from hubbub_aws import Context, OperationFunction
+from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params, Structure
 from hubbub_kinesis.describing import describe_children
 from hubbub_kinesis.errors import dry_run, in_use, no_such_stream
@@ -45,13 +45,14 @@ class SubscribeToShardEvent(Structure):
 class Subscription:
     """One subscription while it lasts, from now on for five minutes at most."""
 
-    __slots__ = ("_deadline", "_ended", "_woken", "began")
+    __slots__ = ("_deadline", "_ended", "_refused", "_woken", "began")
 
     def __init__(self, began: int) -> None:
         self.began = began
         """When it began, by the wall clock."""
         self._deadline = trio.current_time() + LIFETIME
         self._ended = False
+        self._refused: AwsError | None = None
         self._woken = trio.Event()
 
     @property
@@ -64,13 +65,21 @@ class Subscription:
         self._ended = True
         self._woken.set()
 
+    def take_over(self, error: AwsError) -> None:
+        """Let it end with an error, since another one has taken its place."""
+        self._refused = error
+        self.end()
+
     def _wake(self) -> None:
         self._woken.set()
 
     async def push(
         self, stream: Located, position: Position, now: Callable[[], int]
     ) -> AsyncGenerator[tuple[str, SubscribeToShardEvent], None]:
-        """Give an event at once, whenever there are records, and every few seconds without."""
+        """Give an event at once, whenever there are records, and every few seconds without.
+
+        Raises `AwsError` if another subscription has taken its place.
+        """
         at: Position | None = position
         heartbeat = trio.current_time()
         unwatch = stream.session.watch(stream.name, position.shard, self._wake)
@@ -84,6 +93,8 @@ class Subscription:
                 if at is not None and not event.records:
                     with trio.move_on_at(min(heartbeat, self._deadline)):
                         await self._woken.wait()
+            if self._refused is not None:
+                raise self._refused
         finally:
             unwatch()
 
@@ -132,14 +143,15 @@ class Subscribing:
         position = await start.find(stream, shard, now)
         key = (stream.info.number, consumer.name, shard.id)
         before = self._active.get(key)
+        taken = in_use(
+            f"Another active subscription exists for this consumer: {params['ConsumerARN']}"
+        )
         if before is not None and not before.over and now - before.began < TAKEOVER:
-            raise in_use(
-                f"Another active subscription exists for this consumer: {params['ConsumerARN']}"
-            )
+            raise taken
         if params.get("DryRun"):
             raise dry_run()
         if before is not None:
-            before.end()
+            before.take_over(taken)
         self._sweep()
         subscription = Subscription(now)
         self._active[key] = subscription
