@@ -196,20 +196,20 @@ class Deliveries:
         if outcome.verdict is not Verdict.TAKEN:
             self._hub.log.warning(
                 "sns delivery given up", subscription=subscription.arn,
-                endpoint=subscription.endpoint, reason=outcome.reason,
+                endpoint=subscription.told_endpoint, reason=outcome.reason,
                 attempts=delivery.receives,
             )  # fmt: skip
             if not control:
                 status = outcome.status if outcome.status >= 300 else 500
                 self._feedback.failed(
-                    topic, subscription.protocol, subscription.endpoint, message, status,
+                    topic, subscription.protocol, subscription.told_endpoint, message, status,
                     outcome.reason, delivery.receives,
                 )  # fmt: skip
                 self._fanout.dead_letter(topic, subscription, message, "not delivered")
                 await session.commit().wait()
         elif not control:
             self._feedback.delivered(
-                topic, subscription.protocol, subscription.endpoint, message, outcome.status,
+                topic, subscription.protocol, subscription.told_endpoint, message, outcome.status,
                 outcome.reason, delivery.receives,
             )  # fmt: skip
         settlement = await session.settle([receipt])

@@ -234,11 +234,11 @@ class Fanout:
         session = self._store.session(subscription.realm)
         if not waits(subscription):
             self._feedback.failed(
-                topic, subscription.protocol, subscription.endpoint, message, 400, reason
+                topic, subscription.protocol, subscription.told_endpoint, message, 400, reason
             )
         policy = subscription.attributes.get("RedrivePolicy")
         if not policy:
-            session.lost(reason, 1, subscription.endpoint)
+            session.lost(reason, 1, subscription.told_endpoint)
             return
         target = self._target(msgspec.json.decode(policy)["deadLetterTargetArn"])
         copy = self._copy(topic, subscription, message, target, None, False)

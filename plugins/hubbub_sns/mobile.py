@@ -60,7 +60,10 @@ _APPLICATION_ATTRIBUTES = frozenset(
         "SuccessFeedbackRoleArn", "SuccessFeedbackSampleRate", *EVENT_ATTRIBUTES,
     }
 )  # fmt: skip
-_SECRET_ATTRIBUTES = frozenset({"PlatformCredential", "PlatformPrincipal"})
+_CREDENTIAL, _PRINCIPAL = "PlatformCredential", "PlatformPrincipal"
+_SECRET_ATTRIBUTES = frozenset({_CREDENTIAL, _PRINCIPAL})
+_WITHOUT_PRINCIPAL = frozenset({"FCM", "GCM"})
+"""Platforms that know an application by its credential alone."""
 _ENDPOINT_ATTRIBUTES = frozenset({"CustomUserData", "Enabled", "Token"})
 _SMS_ATTRIBUTES = frozenset(
     {
@@ -68,6 +71,8 @@ _SMS_ATTRIBUTES = frozenset(
         "DeliveryStatusSuccessSamplingRate", "MonthlySpendLimit", "UsageReportS3Bucket",
     }
 )  # fmt: skip
+_SPEND_LIMIT = "1"
+"""US dollars a month that AWS lets a new account spend."""
 _LANGUAGES = frozenset(
     {
         "de-DE", "en-GB", "en-US", "es-419", "es-ES", "fr-CA", "fr-FR", "it-IT", "ja-JP", "kr-KR",
@@ -158,6 +163,8 @@ class Mobile:
         arn = str(make_arn("sns", context.region, context.account, f"app/{platform}/{name}"))
         self._check(context, arn)
         given = _read_attributes(attributes, _APPLICATION_ATTRIBUTES)
+        if platform not in _WITHOUT_PRINCIPAL:
+            _check_credentials(given)
         present = self._store.applications.get(arn)
         if present is not None:
             if any(present.attributes.get(key) != value for key, value in given.items()):
@@ -400,7 +407,7 @@ class Mobile:
     async def get_sms_attributes(self, context: Context, params: Params) -> Params:
         """Return what was set for SMS, all or some of it."""
         wanted: Sequence[str] | None = params.get("attributes")
-        attributes = self._phones(context).attributes
+        attributes = {"MonthlySpendLimit": _SPEND_LIMIT} | self._phones(context).attributes
         if wanted:
             for name in wanted:
                 _check_sms_attribute(name)
@@ -415,7 +422,7 @@ class Mobile:
         for name, value in given.items():
             _check_sms_attribute(name)
             if name == "DefaultSMSType" and value not in {"Promotional", "Transactional"}:
-                raise invalid_parameter(f"DefaultSMSType Reason: {value} is not supported")
+                raise AwsError("InvalidParameterException", "DefaultSMSType is invalid")
             if name == "MonthlySpendLimit" and not value.isdecimal():
                 raise invalid_parameter("MonthlySpendLimit Reason: must be a number")
             if name == "DefaultSenderID" and value and not _SENDER.fullmatch(value):
@@ -580,6 +587,15 @@ def _read_attributes(given: Any, allowed: frozenset[str]) -> dict[str, str]:
     return attributes
 
 
+def _check_credentials(attributes: Mapping[str, str]) -> None:
+    """Check that a credential does not come without its principal, nor the other way round."""
+    for given, missing in ((_CREDENTIAL, _PRINCIPAL), (_PRINCIPAL, _CREDENTIAL)):
+        if given in attributes and missing not in attributes:
+            raise invalid_parameter(
+                f"Attributes Reason: {given} attribute provided without {missing}"
+            )
+
+
 def _check_application_name(name: str) -> None:
     if not name:
         raise invalid_parameter(f"{name} Reason: cannot be empty")
@@ -614,7 +630,7 @@ def _sandbox_phone(params: Params) -> str:
 
 def _check_sms_attribute(name: str) -> None:
     if name not in _SMS_ATTRIBUTES:
-        raise invalid_parameter(f"{name} is not a valid SMS attribute")
+        raise AwsError("InvalidParameterException", f"{name} is not a valid attribute")
 
 
 def _no_number() -> AwsError:

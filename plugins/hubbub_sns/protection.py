@@ -279,7 +279,7 @@ class Guard:
                 protected = _apply(statements, OUTBOUND, subscription.principal, protected)
             if protected is None:
                 self._store.session(subscription.realm).lost(
-                    "data protection", 1, subscription.endpoint
+                    "data protection", 1, subscription.told_endpoint
                 )
             else:
                 passed.append(protected)

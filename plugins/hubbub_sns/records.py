@@ -1,5 +1,6 @@
 """What SNS keeps: topics, subscriptions, applications, endpoints, phone numbers, as documents."""
 
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -7,6 +8,7 @@ import msgspec
 Protocol = Literal[
     "application", "email", "email-json", "firehose", "http", "https", "lambda", "sms", "sqs"
 ]
+_PASSWORD = re.compile(r"\A(https?://[^/?#@:]*:)[^/?#]*(@)")
 
 
 class Topic(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -76,6 +78,11 @@ class Subscription(msgspec.Struct, kw_only=True, omit_defaults=True):
     def id(self) -> str:
         """The last part of its ARN."""
         return self.arn.rpartition(":")[2]
+
+    @property
+    def told_endpoint(self) -> str:
+        """The endpoint as answers and logs have it: a password in a URL is not told."""
+        return _PASSWORD.sub(r"\1****\2", self.endpoint)
 
     @property
     def raw(self) -> bool:

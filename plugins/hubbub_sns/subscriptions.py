@@ -343,7 +343,7 @@ class Subscriptions:
         topic = self._store.topics[subscription.topic]
         attributes = {
             "ConfirmationWasAuthenticated": _bool(subscription.authenticated),
-            "Endpoint": subscription.endpoint,
+            "Endpoint": subscription.told_endpoint,
             "Owner": subscription.account,
             "PendingConfirmation": _bool(subscription.pending),
             "Protocol": subscription.protocol,
@@ -541,7 +541,7 @@ def _entry(subscription: Subscription) -> Params:
         "SubscriptionArn": arn,
         "Owner": subscription.account,
         "Protocol": subscription.protocol,
-        "Endpoint": subscription.endpoint,
+        "Endpoint": subscription.told_endpoint,
         "TopicArn": subscription.topic,
     }
 

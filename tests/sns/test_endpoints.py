@@ -212,11 +212,18 @@ def test_opting_out_and_in(sns: "SNSClient", hub: SnsHub, numbers: Iterator[int]
 
 def test_sms_attributes(sns: "SNSClient") -> None:
     sns.set_sms_attributes(attributes={"DefaultSMSType": "Transactional"})
-    assert sns.get_sms_attributes()["attributes"] == {"DefaultSMSType": "Transactional"}
-    assert sns.get_sms_attributes(attributes=["MonthlySpendLimit"])["attributes"] == {}
-    for attributes in ({"NoSuch": "x"}, {"DefaultSMSType": "Loud"}, {"DefaultSenderID": "123"}):
-        with pytest.raises(ClientError) as caught:
-            sns.set_sms_attributes(attributes=attributes)
+    assert sns.get_sms_attributes()["attributes"] == {
+        "DefaultSMSType": "Transactional", "MonthlySpendLimit": "1"
+    }  # fmt: skip
+    limit = sns.get_sms_attributes(attributes=["MonthlySpendLimit"])["attributes"]
+    assert limit == {"MonthlySpendLimit": "1"}
+    for name, value, message in (
+        ("NoSuch", "x", "NoSuch is not a valid attribute"),
+        ("DefaultSMSType", "Loud", "DefaultSMSType is invalid"),
+        ("DefaultSenderID", "123", "DefaultSenderID"),
+    ):
+        with pytest.raises(ClientError, match=message) as caught:
+            sns.set_sms_attributes(attributes={name: value})
         assert caught.value.response["Error"]["Code"] == "InvalidParameter"
     assert sns.list_origination_numbers()["PhoneNumbers"] == []
 
@@ -306,6 +313,28 @@ def test_names_of_applications(sns: "SNSClient", name: str, reason: str) -> None
         sns.create_platform_application(
             Name=name, Platform="GCM", Attributes={"PlatformCredential": "x"}
         )
+
+
+def test_a_credential_needs_its_principal_and_the_other_way_round(
+    sns: "SNSClient", numbers: Iterator[int]
+) -> None:
+    def create(platform: str, *given: str) -> None:
+        sns.create_platform_application(
+            Name=f"app-{next(numbers)}", Platform=platform, Attributes=dict.fromkeys(given, "x")
+        )
+
+    names = ("PlatformCredential", "PlatformPrincipal")
+    for platform in ("ADM", "APNS", "APNS_SANDBOX", "BAIDU", "MPNS", "WNS"):
+        create(platform, *names)
+        for given, missing in (names, names[::-1]):
+            with pytest.raises(ClientError) as caught:
+                create(platform, given)
+            assert caught.value.response["Error"]["Message"] == (
+                f"Invalid parameter: Attributes Reason: {given} attribute provided without "
+                f"{missing}"
+            )
+    create("GCM", "PlatformCredential")
+    create("FCM", "PlatformCredential")
 
 
 def test_applications_and_endpoints_belong_to_their_region(

@@ -1,5 +1,6 @@
 """HTTP subscriptions: confirmation, signatures, headers, retries, dead letters, unsubscribing."""
 
+import base64
 import json
 import re
 import urllib.error
@@ -57,6 +58,23 @@ def confirmed(sns: "SNSClient", topic: str, receiver: Receiver) -> Callable[...,
         return arn
 
     return subscribe
+
+
+def test_a_password_in_a_url_is_used_and_not_told(
+    sns: "SNSClient", topic: str, receiver: Receiver
+) -> None:
+    address = receiver.url.partition("://")[2]
+    arn = sns.subscribe(
+        TopicArn=topic, Protocol="http", Endpoint=f"http://anna:s:cr@t@{address}/hook",
+        ReturnSubscriptionArn=True,
+    )["SubscriptionArn"]  # fmt: skip
+    call = receiver.get()
+    assert base64.b64decode(call.headers["authorization"].split()[1]) == b"anna:s:cr@t"
+    told = f"http://anna:****@{address}/hook"
+    assert sns.get_subscription_attributes(SubscriptionArn=arn)["Attributes"]["Endpoint"] == told
+    for listed in (sns.list_subscriptions_by_topic(TopicArn=topic), sns.list_subscriptions()):
+        found = {each["Endpoint"] for each in listed["Subscriptions"] if each["TopicArn"] == topic}
+        assert found == {told}
 
 
 def test_a_subscription_is_confirmed_by_the_link_that_was_sent(
