@@ -275,7 +275,8 @@ class Router:
         if type(version) is not str:
             version = None
         service = self._service_for(action, version, scoped)
-        in_json = accepts_json(request.headers.get("accept"))
+        # boto 2 asks for JSON by a field of the form.
+        in_json = form.get("ContentType") == "JSON" or accepts_json(request.headers.get("accept"))
         protocol = ProtocolName.QUERY_JSON if in_json else ProtocolName.QUERY
         call = Call(request, identity, service, protocol, action, form)
         if service is None:

@@ -26,6 +26,13 @@ def answered(service: Service, action: str, result: dict[str, Any]) -> Any:
     return answer.get(f"{action}Result")
 
 
+def test_json_is_asked_for_by_a_field_too(sns: Service) -> None:
+    """So boto 2 does, which accepts anything."""
+    request = Request("POST", "/", "Action=ListTopics&ContentType=JSON", {"accept": "*/*"}, b"")
+    response = Router([sns]).route(request).answer({"Topics": []}, "rid")
+    assert json.loads(response.body)["ListTopicsResponse"]["ListTopicsResult"]["Topics"] == []
+
+
 def test_members_that_are_absent_are_null(sqs: Service, sns: Service) -> None:
     assert answered(sqs, "SendMessage", {"MessageId": "m", "MD5OfMessageBody": "5"}) == {
         "MD5OfMessageAttributes": None,

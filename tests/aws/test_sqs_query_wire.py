@@ -299,6 +299,14 @@ def test_list_without_an_index(sqs: Service) -> None:
     assert params_of(sqs, "Action=ReceiveMessage\nAttributeName=All") == {"AttributeNames": ["All"]}
 
 
+def test_map_entry_without_an_index(sqs: Service) -> None:
+    """So it stands in the API reference's own examples, and boto 2 sends it."""
+    fields = "Action=SetQueueAttributes\nAttribute.Name=DelaySeconds\nAttribute.Value=45"
+    assert params_of(sqs, fields) == {"Attributes": {"DelaySeconds": "45"}}
+    fields = "Action=TagQueue\nTag.Key=team\nTag.Value=blue"
+    assert params_of(sqs, fields) == {"Tags": {"team": "blue"}}
+
+
 def test_empty_lists(sqs: Service) -> None:
     """Clients write an empty list under the member's name, not its entries'."""
     assert params_of(sqs, "Action=DeleteMessageBatch\nEntries=") == {"Entries": []}

@@ -236,7 +236,8 @@ class _FormParsers:
             if type(node) is not dict:
                 raise malformed("Expected map or null")
             result = {}
-            for entry in _in_order(node):
+            # `Attribute.Name=…`: the only entry of something flattened may have no index.
+            for entry in [node] if flattened and key_name in node else _in_order(node):
                 if type(entry) is not dict:
                     raise malformed("Expected map or null")
                 # A name or value left out is the service's to complain of.
