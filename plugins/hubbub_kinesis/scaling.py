@@ -30,13 +30,20 @@ def boundaries(shards: int) -> list[int]:
     return [number * width for number in range(shards)]
 
 
+def _nearby(starts: Sequence[int], wanted: int, tolerance: int) -> int:
+    """Return where a shard begins already, if that is no farther away, else where it should."""
+    place = bisect_left(starts, wanted - tolerance)
+    near = place < len(starts) and starts[place] <= wanted + tolerance
+    return starts[place] if near else wanted
+
+
 def plan(starts: Sequence[int], shards: int) -> Iterator[Split | Merge]:
     """Yield the steps from shards that begin at `starts` (sorted) to `shards` equal ones.
 
     Shards are split where a new one begins, then merged to the new ones. One that is right already
-    is left alone.
+    is left alone, though rounding may have put it a few keys beside.
     """
-    wanted = boundaries(shards)
+    wanted = [_nearby(starts, each, len(starts) + shards) for each in boundaries(shards)]
     present = list(starts)
     for boundary in wanted:
         place = bisect_left(present, boundary)
