@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping
 
-from hubbub_aws import Context, OperationFunction
+from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params
 from hubbub_kinesis.delivering import ChannelState
 from hubbub_kinesis.managing import Census
 from hubbub_kinesis.readers import ReaderBook
 from hubbub_kinesis.settings import KinesisSettings
 from hubbub_kinesis.state import DAY, Account, Book
+
+ALL_STREAMS = "$stream/#"
+"""What who changes settings of an account has to be allowed to `configure`."""
 
 
 class Accounts:
@@ -51,6 +54,12 @@ class Accounts:
     async def update_account_settings(self, context: Context, params: Params) -> Params:
         """Commit to a throughput, or end that; a commitment lasts a day at least."""
         session = context.session()
+        if not session.allowed("configure", ALL_STREAMS):
+            raise AwsError(
+                "AccessDeniedException",
+                f"User: {session.principal.name} is not authorized to perform: "
+                "kinesis:UpdateAccountSettings",
+            )
         account = self._book.account(session.realm)
         now = self._now()
         if params["MinimumThroughputBillingCommitment"]["Status"] == "ENABLED":

@@ -44,9 +44,20 @@ ON_DEMAND_SHARDS = 4
 STREAM_SHARD_LIMIT = 10_000
 """Open shards that one stream may have."""
 
+MAX_WARM_THROUGHPUT = 10_240
+"""MiB a second."""
+
 _PAGE = 100
 _ROOM = 2 * STREAM_SHARD_LIMIT
 """Shards are split before others are merged."""
+
+
+def check_warm_throughput(warm: int) -> None:
+    """Check for what throughput a stream is to be ready. Raises `AwsError`."""
+    if warm > MAX_WARM_THROUGHPUT:
+        raise limit_exceeded(
+            f"WarmThroughputMiBps {warm} is greater than the limit of {MAX_WARM_THROUGHPUT}."
+        )
 
 
 def settings_for(retention: int) -> StreamSettings:
@@ -142,6 +153,8 @@ class Managing:
                     "ShardCount cannot be specified for a stream in On-Demand mode."
                 )
             shards = ON_DEMAND_SHARDS
+            if warm is not None:
+                check_warm_throughput(warm)
         else:
             assert shards is not None  # the validators ask for it
             if warm is not None:

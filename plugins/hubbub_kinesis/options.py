@@ -16,15 +16,13 @@ from hubbub_kinesis.errors import (
 )
 from hubbub_kinesis.feeding import QueueState
 from hubbub_kinesis.locating import Located, Locator
-from hubbub_kinesis.managing import Census
+from hubbub_kinesis.managing import Census, check_warm_throughput
 from hubbub_kinesis.readers import ReaderBook
 from hubbub_kinesis.settings import KinesisSettings
 from hubbub_kinesis.state import DAY, ON_DEMAND, PROVISIONED, Book
 
 MIN_HOURS = 24
 MODE_CHANGES_PER_DAY = 2
-MAX_WARM_THROUGHPUT = 10_240
-"""MiB a second."""
 METRICS = (
     "IncomingBytes", "IncomingRecords", "OutgoingBytes", "OutgoingRecords",
     "WriteProvisionedThroughputExceeded", "ReadProvisionedThroughputExceeded",
@@ -158,7 +156,7 @@ class Options:
                 "WarmThroughputMiBps can only be specified for a stream in On-Demand mode."
             )
         if warm is not None:
-            _check_warm_throughput(warm)
+            check_warm_throughput(warm)
         if mode != state.mode:
             self._check_mode_change(stream, mode)
             state.mode_changes.append(self._now())
@@ -219,7 +217,7 @@ class Options:
                 "Warm throughput is only supported in accounts that have "
                 "MinimumThroughputBillingCommitment enabled."
             )
-        _check_warm_throughput(warm)
+        check_warm_throughput(warm)
         stream.state.warm_throughput = warm
         await self._keep(stream)
         return {
@@ -254,10 +252,3 @@ def _wrong_way(stream: Located, hours: int, existing: int, relation: str, other:
 def _check_encryption(params: Params) -> None:
     if params["EncryptionType"] != "KMS":
         raise invalid_argument("EncryptionType must be KMS.")
-
-
-def _check_warm_throughput(warm: int) -> None:
-    if warm > MAX_WARM_THROUGHPUT:
-        raise limit_exceeded(
-            f"WarmThroughputMiBps {warm} is greater than the limit of {MAX_WARM_THROUGHPUT}."
-        )

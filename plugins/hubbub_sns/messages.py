@@ -114,10 +114,11 @@ class Outgoing(NamedTuple):
     size: int
 
 
-def read_message(params: Params, address: str, path: str = "") -> Outgoing:
+def read_message(params: Params, address: str, path: str = "", *, platform: str = "") -> Outgoing:
     """Read a message from the parameters of Publish, or an entry of PublishBatch.
 
-    `path` is what leads to the entry, for errors. Raises `AwsError`.
+    `path` is what leads to the entry, for errors. `platform`: it is for one device, and needs no
+    text but that for its platform. Raises `AwsError`.
     """
     text = params.get("Message")
     if text is None:
@@ -132,7 +133,7 @@ def read_message(params: Params, address: str, path: str = "") -> Outgoing:
         case None | "":
             pass
         case "json":
-            structure = _read_structure(text)
+            structure = _read_structure(text, platform)
         case _:
             raise invalid_parameter("MessageStructure")
     body = _encode_text(structure.pop("default", text))
@@ -172,7 +173,7 @@ def _encode_text(text: str) -> bytes:
     return text.encode()
 
 
-def _read_structure(text: str) -> dict[str, str]:
+def _read_structure(text: str, platform: str) -> dict[str, str]:
     try:
         found: Any = msgspec.json.decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -180,7 +181,10 @@ def _read_structure(text: str) -> dict[str, str]:
     if not isinstance(found, dict):
         raise invalid_parameter("Message Structure - JSON message body failed to parse")
     if not isinstance(found.get("default"), str):
-        raise invalid_parameter("Message Structure - No default entry in JSON message body")
+        if not platform:
+            raise invalid_parameter("Message Structure - No default entry in JSON message body")
+        if not isinstance(found.get(platform), str):
+            raise invalid_parameter(f"JSON must contain an entry for 'default' or '{platform}'.")
     return {name: each for name, each in found.items() if isinstance(each, str)}
 
 

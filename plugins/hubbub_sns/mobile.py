@@ -324,7 +324,7 @@ class Mobile:
             raise AwsError(
                 "PlatformApplicationDisabledException", "Platform application is disabled"
             )
-        outgoing = read_message(params, "$sns/endpoint")
+        outgoing = read_message(params, "$sns/endpoint", platform=_platform_of(arn))
         return await self._directly(context, outgoing.message, "application", arn)
 
     async def publish_to_phone(self, context: Context, phone: str, params: Params) -> Params:
@@ -382,7 +382,7 @@ class Mobile:
 
     async def push(self, arn: str, message: Message) -> None:
         """Put a push notification into the outbox. Raises `OSError`."""
-        platform = arn.split("/")[1] if "/" in arn else ""
+        platform = _platform_of(arn)
         structured = content_of(message, platform)
         endpoint = self._store.endpoints.get(arn)
         await self._outbox.add(
@@ -545,6 +545,11 @@ class Mobile:
             for phone in page
         ]
         return _page("PhoneNumbers", entries, token)
+
+
+def _platform_of(arn: str) -> str:
+    """Return the platform of the device with this ARN: ``…:endpoint/GCM/app/id``."""
+    return arn.split("/")[1] if "/" in arn else ""
 
 
 def _page(name: str, entries: list[Params], token: str | None) -> Params:

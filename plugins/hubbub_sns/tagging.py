@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from hubbub_aws import AwsError, Context, OperationFunction
 from hubbub_aws.protocols import Params
+from hubbub_sns.access import demand
 from hubbub_sns.errors import invalid_parameter, not_null
 from hubbub_sns.names import parse_topic
 from hubbub_sns.records import Topic
@@ -59,6 +60,12 @@ class Tagging:
             raise AwsError("ResourceNotFoundException", "Resource does not exist")
         return topic
 
+    def _find_to_change(self, context: Context, params: Params) -> Topic:
+        topic = self._find(context, params)
+        session = context.session(topic.account, topic.region)
+        demand(context, session, "configure", topic.name, topic.arn)
+        return topic
+
     async def list_tags(self, context: Context, params: Params) -> Params:
         """Return the tags of a topic."""
         tags = self._find(context, params).tags
@@ -66,7 +73,7 @@ class Tagging:
 
     async def tag_resource(self, context: Context, params: Params) -> Params:
         """Add tags to a topic, or change their values."""
-        topic = self._find(context, params)
+        topic = self._find_to_change(context, params)
         given = params.get("Tags")
         if given is None:
             raise not_null("tags")
@@ -78,7 +85,7 @@ class Tagging:
 
     async def untag_resource(self, context: Context, params: Params) -> Params:
         """Remove tags from a topic; no error for those it does not have."""
-        topic = self._find(context, params)
+        topic = self._find_to_change(context, params)
         keys = params.get("TagKeys")
         if keys is None:
             raise not_null("tagKeys")

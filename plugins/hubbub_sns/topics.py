@@ -323,7 +323,10 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
 
 def _policy(value: str) -> str:
     policy = parse_json("Policy", value)
-    if not isinstance(policy, dict) or not isinstance(policy.get("Statement"), list | dict):
+    statements = policy.get("Statement") if isinstance(policy, dict) else None
+    if isinstance(statements, dict):
+        statements = [statements]
+    if not isinstance(statements, list) or not all(isinstance(each, dict) for each in statements):
         raise PolicyError("Policy Error: null")
     return value
 

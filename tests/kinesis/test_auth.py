@@ -84,6 +84,10 @@ def test_a_writer_writes_and_no_more(client: Client) -> None:
         writer.delete_stream(StreamName="shared")
     with refused("AccessDeniedException"):
         writer.create_stream(StreamName="mine", ShardCount=1)
+    status = {"Status": "ENABLED"}
+    with refused("AccessDeniedException"):
+        writer.update_account_settings(MinimumThroughputBillingCommitment=status)
+    client("owner").update_account_settings(MinimumThroughputBillingCommitment=status)
 
 
 def test_a_reader_reads_and_no_more(client: Client) -> None:

@@ -351,6 +351,8 @@ def test_warm_throughput(special_hub: Callable[..., KinesisHub]) -> None:
     assert answer["WarmThroughput"] == {"TargetMiBps": 20, "CurrentMiBps": 20}
     with refused("LimitExceededException"):
         client.update_stream_warm_throughput(StreamName="s", WarmThroughputMiBps=20_000)
+    with refused("LimitExceededException"):
+        client.create_stream(StreamName="t", StreamModeDetails=mode, WarmThroughputMiBps=20_000)
 
 
 def test_a_commitment_lasts_a_day(special_hub: Callable[..., KinesisHub]) -> None:

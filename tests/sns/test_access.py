@@ -65,6 +65,11 @@ def test_users_do_what_they_may(tmp_path: Path, boto_session: boto3.Session) -> 
         assert code(reader.create_topic, Name="mine") == "AuthorizationError"
         assert code(reader.publish, TopicArn=topic, Message="x") == "AuthorizationError"
         assert code(writer.delete_topic, TopicArn=topic) == "AuthorizationError"
+        tags = [{"Key": "a", "Value": "b"}]
+        assert code(writer.tag_resource, ResourceArn=topic, Tags=tags) == "AuthorizationError"
+        assert code(writer.untag_resource, ResourceArn=topic, TagKeys=["a"]) == "AuthorizationError"
+        owner.tag_resource(ResourceArn=topic, Tags=tags)
+        assert writer.list_tags_for_resource(ResourceArn=topic)["Tags"] == tags
         queue = "arn:aws:sqs:us-east-1:000000000000:inbox"
         params = {"TopicArn": topic, "Protocol": "sqs", "Endpoint": queue}
         assert code(reader.subscribe, **params) == "AuthorizationError"

@@ -410,6 +410,13 @@ def test_applications_endpoints_and_push(
     assert (push["platform"], push["token"]) == ("GCM", "token-1")
     sns.publish(TargetArn=device, Message="direct")
     assert outbox(hub)[-1]["message"] == "direct"
+    sns.publish(TargetArn=device, Message='{"GCM": "only here"}', MessageStructure="json")
+    assert outbox(hub)[-1]["message"] == "only here"
+    with pytest.raises(ClientError) as caught:
+        sns.publish(TargetArn=device, Message='{"APNS": "x"}', MessageStructure="json")
+    assert caught.value.response["Error"]["Message"] == (
+        "Invalid parameter: JSON must contain an entry for 'default' or 'GCM'."
+    )
     sns.set_endpoint_attributes(EndpointArn=device, Attributes={"Enabled": "False"})
     with pytest.raises(ClientError) as caught:
         sns.publish(TargetArn=device, Message="x", MessageStructure="json")

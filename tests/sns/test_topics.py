@@ -374,3 +374,14 @@ def test_missing_parameters_are_told_as_by_aws_s_validator(hub: SnsHub, topic: s
     assert "Value null at 'message' failed to satisfy constraint: Member must not be null" in text
     assert 'xmlns="http://sns.amazonaws.com/doc/2010-03-31/"' in text
     caught.value.close()
+
+
+@pytest.mark.parametrize("policy", ['{"Statement": ["x"]}', '{"Statement": "x"}', "[]", "{}"])
+def test_a_policy_without_proper_statements_is_refused(
+    sns: "SNSClient", topic: str, policy: str
+) -> None:
+    with pytest.raises(ClientError, match="Policy Error"):
+        sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy)
+    sns.add_permission(
+        TopicArn=topic, Label="l", AWSAccountId=["111111111111"], ActionName=["Publish"]
+    )
