@@ -132,7 +132,7 @@ class Fanout:
         try:
             return session.enqueue(subscription.queue, batch.messages)
         except NotFoundError:
-            session.lost("no such queue", len(batch.messages), subscription.endpoint)
+            session.lost("no such queue", len(batch.messages), subscription.told_endpoint)
             return None
 
     def _target(self, text: str) -> _Target:
@@ -259,7 +259,9 @@ class Fanout:
         records = []
         for message in batch.messages:
             if subscription.raw:
-                records.append(self._stream_copy(message, message.body))
+                text = properties_of(message).structure.get(subscription.protocol)
+                body = message.body if text is None else text.encode()
+                records.append(self._stream_copy(message, body))
             else:
                 body = self._envelopes.notification(message, topic, subscription, batch.cache)
                 records.append(self._stream_copy(message, body + b"\n"))

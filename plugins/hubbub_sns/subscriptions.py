@@ -444,6 +444,9 @@ class Subscriptions:
             self._filters.make(policy, scope)
             if policy.strip() == "{}":
                 attributes["FilterPolicy"] = ""
+        for name in ("RedrivePolicy", "DeliveryPolicy"):
+            if attributes.get(name, "").strip() == "{}":
+                attributes[name] = ""  # as with the other policies, an empty one is none
         if attributes.get("RedrivePolicy"):
             _check_redrive(attributes["RedrivePolicy"], topic, endpoint)
         if attributes.get("DeliveryPolicy"):

@@ -65,6 +65,15 @@ def test_firehose_is_a_stream(sns: "SNSClient", hub: SnsHub, topic: str) -> None
     assert body.endswith(b"}\n")
     assert json.loads(body)["MessageId"] == answer["MessageId"]
 
+    [subscription] = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    sns.set_subscription_attributes(
+        SubscriptionArn=subscription["SubscriptionArn"],
+        AttributeName="RawMessageDelivery", AttributeValue="true",
+    )  # fmt: skip
+    texts = {"default": "for all", "firehose": "for the stream"}
+    sns.publish(TopicArn=topic, Message=json.dumps(texts), MessageStructure="json")
+    assert hub.served.run(read).records[-1].message.body == b"for the stream"
+
 
 def _everybody() -> Any:
     from hubbub import Principal

@@ -385,3 +385,12 @@ def test_a_policy_without_proper_statements_is_refused(
     sns.add_permission(
         TopicArn=topic, Label="l", AWSAccountId=["111111111111"], ActionName=["Publish"]
     )
+
+
+@pytest.mark.parametrize("name", ["RedrivePolicy", "DeliveryPolicy", "FilterPolicy"])
+def test_an_empty_policy_of_a_subscription_is_none(
+    sns: "SNSClient", inbox: Inbox, subscribed: Make, name: str
+) -> None:
+    arn = subscribed(RedrivePolicy=json.dumps({"deadLetterTargetArn": inbox.arn}))
+    sns.set_subscription_attributes(SubscriptionArn=arn, AttributeName=name, AttributeValue="{}")
+    assert name not in sns.get_subscription_attributes(SubscriptionArn=arn)["Attributes"]
