@@ -64,7 +64,7 @@ class Feedback:
         """Report what became of an SMS. `problem`: why it was not sent, if so."""
         if not attributes.get("DeliveryStatusIAMRole"):
             return
-        rate = attributes.get("DeliveryStatusSuccessSamplingRate", "100")
+        rate = attributes.get("DeliveryStatusSuccessSamplingRate") or "100"
         group = _group(region, account, "DirectPublishToPhoneNumber")
         if problem:
             self._report(f"{group}/Failure", message, phone, 400, problem, 1, success=False)

@@ -29,6 +29,7 @@ from hubbub_sns.names import parse_arn
 from hubbub_sns.outbox import Outbox
 from hubbub_sns.pages import paginate
 from hubbub_sns.records import Application, Endpoint, Phones, SandboxNumber
+from hubbub_sns.sampling import is_percentage
 from hubbub_sns.settings import SnsSettings
 from hubbub_sns.store import Store
 
@@ -65,10 +66,11 @@ _SECRET_ATTRIBUTES = frozenset({_CREDENTIAL, _PRINCIPAL})
 _WITHOUT_PRINCIPAL = frozenset({"FCM", "GCM"})
 """Platforms that know an application by its credential alone."""
 _ENDPOINT_ATTRIBUTES = frozenset({"CustomUserData", "Enabled", "Token"})
+_SAMPLING = "DeliveryStatusSuccessSamplingRate"
 _SMS_ATTRIBUTES = frozenset(
     {
-        "DefaultSMSType", "DefaultSenderID", "DeliveryStatusIAMRole",
-        "DeliveryStatusSuccessSamplingRate", "MonthlySpendLimit", "UsageReportS3Bucket",
+        "DefaultSMSType", "DefaultSenderID", "DeliveryStatusIAMRole", _SAMPLING,
+        "MonthlySpendLimit", "UsageReportS3Bucket",
     }
 )  # fmt: skip
 _SPEND_LIMIT = "1"
@@ -239,13 +241,11 @@ class Mobile:
         token = params.get("Token")
         if token is None:
             raise not_null("token")
-        if not token:
-            raise invalid_parameter("Token")
-        wanted = dict(params.get("Attributes") or {})
+        wanted = dict(params.get("Attributes") or {}) | {"Token": token}
         if params.get("CustomUserData") is not None:
             wanted.setdefault("CustomUserData", params["CustomUserData"])
         given = _read_attributes(wanted, _ENDPOINT_ATTRIBUTES)
-        attributes = {"Enabled": "true", "Token": token} | given
+        attributes = {"Enabled": "true"} | given
         for endpoint in self._store.endpoints.values():
             if endpoint.application == application.arn and endpoint.attributes["Token"] == token:
                 if endpoint.attributes != attributes:
@@ -423,6 +423,8 @@ class Mobile:
             _check_sms_attribute(name)
             if name == "DefaultSMSType" and value not in {"Promotional", "Transactional"}:
                 raise AwsError("InvalidParameterException", "DefaultSMSType is invalid")
+            if name == _SAMPLING and value and not is_percentage(value):
+                raise AwsError("InvalidParameterException", f"{_SAMPLING} is invalid")
             if name == "MonthlySpendLimit" and not value.isdecimal():
                 raise invalid_parameter("MonthlySpendLimit Reason: must be a number")
             if name == "DefaultSenderID" and value and not _SENDER.fullmatch(value):
@@ -580,8 +582,14 @@ def _read_attributes(given: Any, allowed: frozenset[str]) -> dict[str, str]:
             raise invalid_parameter(
                 f"Attributes Reason: Invalid value for attribute: Enabled: {value}"
             )
+        if name == "SuccessFeedbackSampleRate" and value and not is_percentage(value):
+            raise invalid_parameter(
+                f"Attributes Reason: Invalid value for attribute: {name}: must be between 0 and 100"
+            )
         if name in EVENT_ATTRIBUTES:
             check_event_topic(name, value)
+        if name == "Token" and not value:
+            raise invalid_parameter("Token")
         if name == "CustomUserData" and len(value.encode()) > 2048:
             raise invalid_parameter(
                 "Attributes Reason: Invalid value for attribute: CustomUserData: must be at most "

@@ -20,6 +20,7 @@ from hubbub_sns.pages import paginate
 from hubbub_sns.policy_syntax import PolicyError, parse_json
 from hubbub_sns.protection import read_policy
 from hubbub_sns.records import Topic
+from hubbub_sns.sampling import is_percentage
 from hubbub_sns.store import Store
 from hubbub_sns.tagging import read_tags
 
@@ -274,7 +275,7 @@ def check_attribute(name: str, value: str, *, fifo: bool, creating: bool) -> str
     """
     prefix = "Attributes Reason: " if creating else ""
     if _FEEDBACK.fullmatch(name):
-        if name.endswith("SampleRate") and value and not _percent(value):
+        if name.endswith("SampleRate") and value and not is_percentage(value):
             raise invalid_parameter(f"{prefix}{name}: must be between 0 and 100")
         return value
     check = _CHECKS.get(name)
@@ -294,10 +295,6 @@ def check_attribute(name: str, value: str, *, fifo: bool, creating: bool) -> str
         raise invalid_parameter(f"{prefix}{error}") from None
     except ValueError as error:
         raise invalid_parameter(f"{prefix}{name}: {error}") from None
-
-
-def _percent(value: str) -> bool:
-    return value.isascii() and value.isdecimal() and int(value[:4]) <= 100
 
 
 def _display_name(value: str) -> str:

@@ -230,6 +230,8 @@ def test_sms_attributes(sns: "SNSClient") -> None:
         ("NoSuch", "x", "NoSuch is not a valid attribute"),
         ("DefaultSMSType", "Loud", "DefaultSMSType is invalid"),
         ("DefaultSenderID", "123", "DefaultSenderID"),
+        ("DeliveryStatusSuccessSamplingRate", "often", "SamplingRate is invalid"),
+        ("DeliveryStatusSuccessSamplingRate", "101", "SamplingRate is invalid"),
     ):
         with pytest.raises(ClientError, match=message) as caught:
             sns.set_sms_attributes(attributes={name: value})
@@ -322,6 +324,31 @@ def test_names_of_applications(sns: "SNSClient", name: str, reason: str) -> None
         sns.create_platform_application(
             Name=name, Platform="GCM", Attributes={"PlatformCredential": "x"}
         )
+
+
+def test_a_device_always_has_the_token_it_was_made_with_or_a_new_one(
+    sns: "SNSClient", numbers: Iterator[int]
+) -> None:
+    application = sns.create_platform_application(
+        Name=f"app-{next(numbers)}", Platform="GCM", Attributes={"PlatformCredential": "x"}
+    )["PlatformApplicationArn"]
+    device = sns.create_platform_endpoint(
+        PlatformApplicationArn=application, Token="mine", Attributes={"Token": "another"}
+    )["EndpointArn"]
+    again = sns.create_platform_endpoint(PlatformApplicationArn=application, Token="mine")
+    assert again["EndpointArn"] == device
+    with pytest.raises(ClientError, match="Invalid parameter: Token"):
+        sns.set_endpoint_attributes(EndpointArn=device, Attributes={"Token": ""})
+    assert sns.get_endpoint_attributes(EndpointArn=device)["Attributes"]["Token"] == "mine"
+
+
+@pytest.mark.parametrize("rate", ["often", "-1", "101", "1000", "٣"])
+def test_sample_rates_are_percentages(sns: "SNSClient", numbers: Iterator[int], rate: str) -> None:
+    with pytest.raises(ClientError, match="SuccessFeedbackSampleRate: must be between 0 and 100"):
+        sns.create_platform_application(
+            Name=f"app-{next(numbers)}", Platform="GCM",
+            Attributes={"PlatformCredential": "x", "SuccessFeedbackSampleRate": rate},
+        )  # fmt: skip
 
 
 def test_a_credential_needs_its_principal_and_the_other_way_round(
