@@ -229,7 +229,7 @@ class Mobile:
 
     def _endpoint(self, context: Context, params: Params) -> Endpoint:
         arn = str(parse_arn(params.get("EndpointArn"), "EndpointArn"))
-        endpoint = self._store.endpoints.get(arn)
+        endpoint = self._store.devices.get(arn)
         if endpoint is None or Arn.parse(arn).region != context.region:
             raise not_found("Endpoint")
         self._check(context, arn)
@@ -246,14 +246,14 @@ class Mobile:
             wanted.setdefault("CustomUserData", params["CustomUserData"])
         given = _read_attributes(wanted, _ENDPOINT_ATTRIBUTES)
         attributes = {"Enabled": "true"} | given
-        for endpoint in self._store.endpoints.values():
-            if endpoint.application == application.arn and endpoint.attributes["Token"] == token:
-                if endpoint.attributes != attributes:
-                    raise invalid_parameter(
-                        f"Token Reason: Endpoint {endpoint.arn} already exists with the same "
-                        "Token, but different attributes."
-                    )
-                return {"EndpointArn": endpoint.arn}
+        present = self._store.devices.with_token(application.arn, token)
+        if present is not None:
+            if present.attributes != attributes:
+                raise invalid_parameter(
+                    f"Token Reason: Endpoint {present.arn} already exists with the same Token, "
+                    "but different attributes."
+                )
+            return {"EndpointArn": present.arn}
         arn = application.arn.replace(":app/", ":endpoint/", 1) + f"/{uuid.uuid4()}"
         endpoint = Endpoint(
             arn=arn, realm=application.realm, application=application.arn, attributes=attributes
@@ -266,7 +266,7 @@ class Mobile:
     async def delete_endpoint(self, context: Context, params: Params) -> Params:
         """Delete the endpoint of a device; no error where there is none."""
         arn = str(parse_arn(params.get("EndpointArn"), "EndpointArn"))
-        endpoint = self._store.endpoints.get(arn)
+        endpoint = self._store.devices.get(arn)
         if endpoint is not None:
             self._check(context, arn)
             dropped = self._store.drop_endpoint(endpoint)
@@ -298,11 +298,7 @@ class Mobile:
     async def list_endpoints(self, context: Context, params: Params) -> Params:
         """Return the endpoints of a platform application."""
         application = self._application(context, params)
-        mine = {
-            arn: endpoint
-            for arn, endpoint in self._store.endpoints.items()
-            if endpoint.application == application.arn
-        }
+        mine = {each.arn: each for each in self._store.devices.of(application.arn)}
         page, token = paginate(list(mine), params.get("NextToken"))
         entries = [{"EndpointArn": arn, "Attributes": mine[arn].attributes} for arn in page]
         return _page("Endpoints", entries, token)
@@ -311,7 +307,7 @@ class Mobile:
 
     async def publish_to_endpoint(self, context: Context, arn: str, params: Params) -> Params:
         """Publish to one device: it goes to the outbox."""
-        endpoint = self._store.endpoints.get(arn)
+        endpoint = self._store.devices.get(arn)
         if endpoint is None or Arn.parse(arn).region != context.region:
             raise invalid_parameter(
                 "TargetArn Reason: No endpoint found for the target arn specified"
@@ -371,12 +367,12 @@ class Mobile:
 
     def accepts(self, arn: str) -> bool:
         """Tell whether a device takes push notifications."""
-        endpoint = self._store.endpoints.get(arn)
+        endpoint = self._store.devices.get(arn)
         return endpoint is not None and endpoint.enabled
 
     def refused(self, arn: str, message: Message, reason: str) -> None:
         """Tell the application of a device that it did not get a message, if it still exists."""
-        endpoint = self._store.endpoints.get(arn)
+        endpoint = self._store.devices.get(arn)
         if endpoint is not None:
             self._events.failed(endpoint, message, "EndpointDisabled", reason)
 
@@ -384,7 +380,7 @@ class Mobile:
         """Put a push notification into the outbox. Raises `OSError`."""
         platform = _platform_of(arn)
         structured = content_of(message, platform)
-        endpoint = self._store.endpoints.get(arn)
+        endpoint = self._store.devices.get(arn)
         await self._outbox.add(
             "application", arn, structured.text, platform=platform,
             token=None if endpoint is None else endpoint.attributes.get("Token"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from hubbub import DEFAULT_REALM, Commit, OwnSessions, Session
+from hubbub_sns.devices import Devices
 from hubbub_sns.records import Application, Endpoint, Phones, Subscription, Topic, encode
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Store:
         self.topics: dict[str, Topic] = {}
         self.subscriptions: dict[str, Subscription] = {}
         self.applications: dict[str, Application] = {}
-        self.endpoints: dict[str, Endpoint] = {}
+        self.devices = Devices()
         self.phones: dict[str, Phones] = {}
         self._of_topic: dict[str, dict[str, Subscription]] = {}
         self._tokens: dict[str, Subscription] = {}
@@ -52,7 +53,7 @@ class Store:
         async for application in _all(session, APPLICATION, Application):
             self.applications[application.arn] = application
         async for endpoint in _all(session, ENDPOINT, Endpoint):
-            self.endpoints[endpoint.arn] = endpoint
+            self.devices.add(endpoint)
         async for phones in _all(session, PHONES, Phones):
             self.phones[phones.account] = phones
 
@@ -116,19 +117,18 @@ class Store:
     def drop_application(self, application: Application) -> Commit:
         """Forget a platform application and its endpoints."""
         del self.applications[application.arn]
-        for endpoint in list(self.endpoints.values()):
-            if endpoint.application == application.arn:
-                self.drop_endpoint(endpoint)
+        for endpoint in self.devices.of(application.arn):
+            self.drop_endpoint(endpoint)
         return self.session(application.realm).drop_document(APPLICATION, application.arn)
 
     def save_endpoint(self, endpoint: Endpoint) -> Commit:
         """Keep the endpoint of a device."""
-        self.endpoints[endpoint.arn] = endpoint
+        self.devices.add(endpoint)
         return self.session(endpoint.realm).put_document(ENDPOINT, endpoint.arn, encode(endpoint))
 
     def drop_endpoint(self, endpoint: Endpoint) -> Commit:
         """Forget the endpoint of a device."""
-        self.endpoints.pop(endpoint.arn, None)
+        self.devices.discard(endpoint)
         return self.session(endpoint.realm).drop_document(ENDPOINT, endpoint.arn)
 
     def phones_of(self, account: str, realm: str) -> Phones:

@@ -128,7 +128,7 @@ class Subscriptions:
         if not endpoint:
             raise invalid_parameter("Endpoint")
         _check_endpoint(protocol, endpoint)
-        if protocol == "application" and endpoint not in self._store.endpoints:
+        if protocol == "application" and self._store.devices.get(endpoint) is None:
             raise invalid_parameter(
                 f"Endpoint Reason: Endpoint does not exist for endpoint arn{endpoint}"
             )
