@@ -26,11 +26,10 @@ from hubbub import (
     queue_address,
 )
 
-from .delivery import Styles
+from .delivery import Recent, Styles
 from .filters import Granted
 from .filters import Kind as FilterKind
-from .mapping import Templates, message_of
-from .packets import Version
+from .mapping import message_of
 from .protocol import NEVER, ServerSettings
 from .sessions import QUEUE_PREFIX, ClientSession, Sessions
 from .settings import MqttSettings
@@ -84,7 +83,7 @@ class Broker:
         )
         self.topics = TopicCache()
         self.styles = Styles()
-        self.templates = {version: Templates(version) for version in Version}
+        self.recent = Recent()
         self.stats = BrokerStats()
         self.sessions = Sessions(self)
         self.groups = Groups(self)

@@ -31,7 +31,7 @@ from .mapping import PROTOCOLS
 from .outbox import HIGH_WATER, Outbox
 from .packets import Auth, Connect, Disconnect, Pingreq, Publish, Subscribe, Unsubscribe
 from .protocol import NEVER, ServerConnection, State
-from .reasons import FAILURE, ReasonCode
+from .reasons import ReasonCode
 from .sessions import Claim, ClientSession
 from .subscribing import Subscriber
 
@@ -306,11 +306,13 @@ class Connection:
         transport, machine, link = self._transport, self._machine, self._link
         assert link is not None
         stats = self._broker.stats
+        counted = 0
         events = machine.receive_data(b"")  # what came along with the CONNECT
         self._alive()
         while True:
             if events:
-                stats.packets_received += len(events)
+                stats.packets_received += machine.packets_received - counted
+                counted = machine.packets_received
                 try:
                     await self._handle(events, link)
                 except UnavailableError as error:
@@ -356,17 +358,13 @@ class Connection:
         packets: list[Publish] = []
         done: list[object] = []
         refused: list[object] = []
-        outbound = link.session.outbound
         for event in events:
-            kind = type(event)
-            if kind is Publish:
-                packets.append(event)  # type: ignore[arg-type]
-            elif kind is ev.Acknowledged:
-                assert isinstance(event, ev.Acknowledged)
-                if event.packet_id in outbound:
-                    self._outbox.completed(event.packet_id, counted=event.tag is not None)
-                else:
-                    (done if event.reason < FAILURE else refused).append(event.tag)
+            if isinstance(event, Publish):
+                packets.append(event)
+            elif isinstance(event, ev.Acknowledged):
+                done += event.tags
+            elif isinstance(event, ev.Refused):
+                refused.append(event.tag)
             else:
                 if packets:
                     await self._publish(packets, link)
@@ -397,10 +395,12 @@ class Connection:
             case Pingreq():
                 link.write(self._machine.pingresp())
             case ev.Received():
-                await self._outbox.received(event.packet_id, event.tag)
-                self._inbox.when_kept_by_session(partial(self._release, link, event.packet_id))
+                await self._outbox.received(event.packet_ids, event.tags)
+                self._inbox.when_kept_by_session(partial(self._release, link, event.packet_ids))
             case ev.Released():
-                self._inbox.release(event.packet_id)
+                self._inbox.release(event.packet_ids)
+            case ev.Completed():
+                self._outbox.completed(event.packet_ids, event.tags)
             case ev.DuplicatePublish():
                 self._inbox.repeat(event.packet_id)
             case ev.RefusedPublish():
@@ -420,8 +420,6 @@ class Connection:
                 self._reason = str(event.error)
                 self._linger = _LINGER
                 link.write(event.reply)
-            case _:
-                pass  # an acknowledgement of nothing that is in flight
 
     async def _authenticate_again(self, auth: Auth, link: Link) -> None:
         """Go on with a re-authentication; one that fails ends the connection [MQTT-4.12.1-2]."""
@@ -434,8 +432,8 @@ class Connection:
             else:
                 link.fail(ReasonCode.NOT_AUTHORIZED, "re-authentication as another user")
 
-    def _release(self, link: Link, packet_id: int) -> None:
-        link.write(self._machine.pubrel(packet_id))
+    def _release(self, link: Link, packet_ids: list[int]) -> None:
+        link.write(self._machine.pubrel(*packet_ids), len(packet_ids))
 
     # the end
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from struct import Struct
 from typing import Final
 
 from . import reasons
 from .errors import MqttError, Rule
 from .packets import (
     BRIDGE,
+    Acks,
     Auth,
     Connack,
     Connect,
@@ -63,6 +65,18 @@ _FIRST_BYTES: Final[Mapping[int | None, frozenset[int]]] = {
     Version.V311: _V311_BYTES,
     Version.V5: _V5_BYTES,
 }
+
+_ACK_TYPES: Final[Mapping[PacketType, type[Puback | Pubrec | Pubrel | Pubcomp]]] = {
+    PacketType.PUBACK: Puback,
+    PacketType.PUBREC: Pubrec,
+    PacketType.PUBREL: Pubrel,
+    PacketType.PUBCOMP: Pubcomp,
+}
+#: The first bytes of acknowledgements.
+_ACK_BYTES: Final = frozenset({0x40, 0x50, 0x62, 0x70})
+#: How many are decoded at once, at most: not many more are looked at than are taken.
+_MOST_ACKS: Final = 256
+_packet_ids_of = Struct(">2xH").iter_unpack
 
 _PROTOCOL_NAMES: Final = {b"MQTT": (Version.V311, Version.V5), b"MQIsdp": (Version.V31,)}
 
@@ -124,15 +138,22 @@ class Decoder:
         self._decoded += self.decode(data)
 
     def __iter__(self) -> Iterator[Packet]:
-        """Give the packets fed so far, each once; after the last one, raise `error` if set."""
+        """Give the packets fed so far, each once; after the last one, raise `error` if set.
+
+        One by one: no `Acks`.
+        """
         packets, self._decoded = self._decoded, []
-        yield from packets
+        for packet in packets:
+            if isinstance(packet, Acks):
+                yield from map(_ACK_TYPES[packet.kind], packet.packet_ids)
+            else:
+                yield packet
         if self.error is not None:
             raise self.error
 
     def _decode_complete(self, data: bytes, packets: list[Packet]) -> int:
-        # The hottest loop of the server: one pass over the buffer, and a QoS 0 PUBLISH without
-        # properties is decoded in place. Everything else is worth a call.
+        # The hottest loop of the server: one pass over the buffer; a PUBLISH without properties is
+        # decoded in place, and acknowledgements by the herd. Everything else is worth a call.
         append = packets.append
         topics = self._topics
         max_size = self.max_packet_size
@@ -160,33 +181,34 @@ class Decoder:
             if stop > end:
                 self._needed = stop - position
                 break
-            if first == 0x30 and length > 2:
-                name_end = body + 2 + (data[body] << 8 | data[body + 1])
-                payload_at = name_end + v5
-                if payload_at <= stop and name_end > body + 2 and not (v5 and data[name_end]):
-                    append(
-                        Publish(
-                            topics[data[body + 2 : name_end]],
-                            data[payload_at:stop],
-                            0,
-                            False,
-                            False,
-                            0,
-                            NO_PROPERTIES,
-                        )
-                    )
-                    position = stop
-                    continue
             if 0x30 <= first < 0x40:
+                at = body + 2
+                name_end = at + (data[body] << 8 | data[body + 1]) if length > 2 else at
+                qos = first >> 1 & 3
+                payload_at = name_end + v5 + (2 if qos else 0)
+                packet_id = 0
+                if name_end > at and payload_at <= stop:
+                    if qos:
+                        packet_id = data[name_end] << 8 | data[name_end + 1]
+                    if (packet_id or not qos) and not (v5 and data[payload_at - 1]):
+                        append(
+                            Publish(
+                                topics[data[at:name_end]],
+                                data[payload_at:stop],
+                                qos,
+                                first & 1 == 1,
+                                first & 8 == 8,
+                                packet_id,
+                                NO_PROPERTIES,
+                            )
+                        )
+                        position = stop
+                        continue
                 append(self._decode_publish(data, first, body, stop))
                 position = stop
                 continue
-            if first == 0x40 and length == 2:
-                packet_id = data[body] << 8 | data[body + 1]
-                if not packet_id:
-                    raise MqttError(Rule.PACKET_ID_ZERO)
-                append(Puback(packet_id))
-                position = stop
+            if length == 2 and first in _ACK_BYTES:
+                position = _decode_acks(data, position, packets)
                 continue
             append(self._decode_packet(Reader(data, body, stop), first >> 4))
             if first == 0x10:
@@ -272,6 +294,30 @@ class Decoder:
         if self.version is None:
             self.version = version
         return _decode_connect_fields(reader, version, bool(bridge))
+
+
+def _decode_acks(data: bytes, position: int, packets: list[Packet]) -> int:
+    """Decode the acknowledgements at `position` that begin alike, without reason and properties.
+
+    At least one does. Returns where they end.
+    """
+    kind = PacketType(data[position] >> 4)
+    limit = min(len(data), position + 4 * _MOST_ACKS)
+    limit -= (limit - position) % 4
+    firsts, lengths = data[position:limit:4], data[position + 1 : limit : 4]
+    count = min(
+        len(firsts) - len(firsts.lstrip(firsts[:1])), len(lengths) - len(lengths.lstrip(b"\x02"))
+    )
+    stop = position + 4 * count
+    packet_ids = [packet_id for (packet_id,) in _packet_ids_of(data[position:stop])]
+    good = packet_ids.index(0) if 0 in packet_ids else count
+    if good == 1:
+        packets.append(_ACK_TYPES[kind](packet_ids[0]))
+    elif good:
+        packets.append(Acks(kind, packet_ids[:good]))
+    if good < count:
+        raise MqttError(Rule.PACKET_ID_ZERO)
+    return stop
 
 
 def _read_remaining_length(data: bytes, position: int, end: int) -> tuple[int, int]:

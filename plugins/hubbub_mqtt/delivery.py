@@ -1,8 +1,9 @@
-"""Messages of QoS 0 for live subscribers: encoded once per style, not once per subscriber."""
+"""Messages for subscribers: encoded once per style, not once per subscriber."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from struct import Struct
 from typing import Final, NamedTuple
 
 from hubbub import Batch, Message
@@ -51,18 +52,31 @@ class Styles:
 
 _MAX_STYLES: Final = 10_000
 _NO_TOPIC: Final = b"\0\0"
+_NO_PROPERTIES: Final = b"\0"
+_PACK_ID: Final = Struct(">H").pack
 
 
 class Encoded:
-    """Messages in one style: `data` for the network, `count` of them, the `largest` in bytes."""
+    """Messages in one style: `count` of them, the `largest` in bytes.
 
-    __slots__ = ("count", "data", "largest", "style")
+    At QoS 0 all subscribers of the style get the same `data`; at QoS 1 and 2 each has packet
+    identifiers of its own.
+    """
 
-    def __init__(self, style: Style, data: bytes, count: int, largest: int) -> None:
+    __slots__ = ("_pieces", "count", "data", "largest", "style")
+
+    def __init__(self, style: Style, qos: int, pieces: list[bytes], largest: int) -> None:
         self.style = style
-        self.data = data
-        self.count = count
+        self.count = len(pieces) // 4
         self.largest = largest
+        self._pieces = pieces
+        self.data = b"" if qos else b"".join(pieces)
+
+    def numbered(self, packet_ids: Sequence[int]) -> bytes:
+        """Return them at QoS 1 or 2, each with its packet identifier."""
+        pieces = self._pieces
+        pieces[1::4] = list(map(_PACK_ID, packet_ids))
+        return b"".join(pieces)
 
 
 class Alias(NamedTuple):
@@ -75,73 +89,110 @@ class Alias(NamedTuple):
 def encode_batch(
     batch: Batch, style: Style, now: int, lossy: Lossy, alias: Alias | None = None
 ) -> Encoded:
-    """Return the batch in a style, encoded for the first of its subscribers."""
+    """Return the batch in a style at QoS 0, encoded for the first of its subscribers."""
     key = style if alias is None else (style, alias)
     encoded: Encoded | None = batch.cache.get(key)
     if encoded is None:
-        encoded = encode_messages(batch.messages, style, now, lossy, alias=alias)
+        messages = batch.messages
+        encoded = encode_messages(messages[0].address, messages, style, now, lossy, alias=alias)
         batch.cache[key] = encoded
     return encoded
 
 
 def encode_messages(
+    topic: str,
     messages: Sequence[Message],
     style: Style,
     now: int,
     lossy: Lossy,
     *,
+    qos: int = 0,
     retained: bool = False,
     alias: Alias | None = None,
 ) -> Encoded:
-    """Encode messages at QoS 0.
+    """Encode messages that go out under one topic.
 
-    `retained`: they are sent because of a new subscription; `alias`: of the topic they all have.
+    `retained`: RETAIN is set, whatever the style says; `alias`: of the topic.
     """
-    address = None
-    topic = b""
-    pieces: list[bytes] = []
-    headers: dict[int, bytes] = {}
-    largest = 0
+    name = topic.encode()
+    topic_part = len(name).to_bytes(2, "big") + name
     v5, identifiers, keeps_retain = style.v5, style.identifiers, style.retain
     if alias is not None:
         identifiers += b"\x23" + alias.number.to_bytes(2, "big")
+        if alias.known:
+            topic_part = _NO_TOPIC
+    first = 0x30 | qos << 1
+    id_size = 2 if qos else 0
+    plain = _NO_PROPERTIES if v5 else b""
+    pieces: list[bytes] = []
+    heads: dict[int, bytes] = {}
+    largest = 0
     for message in messages:
-        if message.address is not address:
-            address = message.address
-            name = address.encode()
-            topic = len(name).to_bytes(2, "big") + name
-            headers.clear()
-            if alias is not None and alias.known:
-                topic = _NO_TOPIC
         payload = message.body
-        retain = retained or (keeps_retain and message.retain)
-        if v5:
-            if message.wire is None and message.expires_at is None and is_bare(message):
-                fields = identifiers
-            else:
-                fields = identifiers + fields_of(message, now, lossy)
-            if fields:
-                properties = encode_varint(len(fields)) + fields
-                size = len(topic) + len(properties) + len(payload)
-                head = (b"\x31" if retain else b"\x30") + encode_varint(size) + topic + properties
-                pieces += (head, payload)
-                largest = max(largest, len(head) + len(payload))
-                if alias is not None:
-                    topic = _NO_TOPIC
-                continue
-        else:
+        properties = plain
+        if not v5:
             count_losses(message, lossy)
-        size = len(payload)
-        cached = headers.get(size)
-        if cached is None or retain:
-            cached = (
-                (b"\x31" if retain else b"\x30")
-                + encode_varint(len(topic) + size + v5)
-                + topic
-                + b"\0" * v5
-            )
-            if not retain:
-                headers[size] = cached
-            largest = max(largest, len(cached) + size)
-        pieces += (cached, payload)
-    return Encoded(style, b"".join(pieces), len(messages), largest)
+        elif identifiers or not (
+            message.wire is None and message.expires_at is None and is_bare(message)
+        ):
+            fields = identifiers + fields_of(message, now, lossy)
+            properties = encode_varint(len(fields)) + fields
+        retain = retained or (keeps_retain and message.retain)
+        size = len(payload) + len(properties)
+        head = heads.get(size)
+        if head is None or retain:
+            rest = id_size + size + len(topic_part)
+            head = (first | retain).to_bytes(1, "big") + encode_varint(rest) + topic_part
+            largest = max(largest, len(head) + id_size + size)
+            if alias is not None:
+                topic_part = _NO_TOPIC
+            elif not retain:
+                heads[size] = head
+        # The second piece is where the packet identifier goes.
+        pieces += (head, b"", properties, payload)
+    return Encoded(style, qos, pieces, largest)
+
+
+class Recent:
+    """What was encoded last in each style at QoS 1 and 2: many sessions' queues hold the same."""
+
+    def __init__(self) -> None:
+        self._encoded: dict[tuple[Style, int, bool], tuple[list[int], Encoded]] = {}
+
+    def encode(
+        self,
+        topic: str,
+        messages: Sequence[Message],
+        style: Style,
+        now: int,
+        lossy: Lossy,
+        *,
+        qos: int,
+        retained: bool,
+    ) -> Encoded:
+        """Return messages as `encode_messages` does, unless they are at hand."""
+        key = (style, qos, retained)
+        ids = [message.id for message in messages]
+        known = self._encoded.get(key)
+        if known is not None and known[0] == ids:
+            return known[1]
+        encoded = encode_messages(topic, messages, style, now, lossy, qos=qos, retained=retained)
+        if _is_lasting(messages):
+            if len(self._encoded) >= _MAX_RECENT:
+                self._encoded.clear()
+            self._encoded[key] = (ids, encoded)
+        return encoded
+
+
+_MAX_RECENT: Final = 32
+_RECENT_BYTES: Final = 256 * 1024
+
+
+def _is_lasting(messages: Sequence[Message]) -> bool:
+    """Whether messages look the same in a moment, and are not too large to be kept until then."""
+    size = 0
+    for message in messages:
+        if message.expires_at is not None:
+            return False
+        size += len(message.body)
+    return size <= _RECENT_BYTES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from .errors import MqttError
-from .packets import Packet, Puback, Pubcomp, Publish
+from .packets import Packet, Publish
 from .properties import NO_PROPERTIES, Properties
 from .reasons import ReasonCode
 
@@ -27,38 +27,43 @@ class RefusedPublish(msgspec.Struct, frozen=True, gc=False):
 
 
 class Released(msgspec.Struct, frozen=True, gc=False):
-    """The client's PUBREL: answer `pubcomp`, once the release is stored."""
+    """The client's PUBRELs, one or more: answer `pubcomp`, once the release is stored."""
 
-    packet_id: int
+    packet_ids: list[int]
 
 
 class Received(msgspec.Struct, frozen=True, gc=False):
-    """The client's PUBREC for a QoS 2 message of ours: answer `pubrel`.
+    """The client's PUBRECs for QoS 2 messages of ours, one or more: answer `pubrel`.
 
-    `tag` is that of the message, None if the identifier is unknown.
+    `tags` are those of the messages, None for an unknown identifier.
     """
 
-    packet_id: int
-    tag: object = None
+    packet_ids: list[int]
+    tags: list[object]
 
 
 class Acknowledged(msgspec.Struct, frozen=True, gc=False):
-    """A QoS 1 or 2 message of ours is done with: PUBACK, PUBCOMP, or PUBREC with a failure.
+    """QoS 1 messages of ours, one or more, that are done with: their PUBACKs. By their tags."""
 
-    From 0x80 on, `reason` says that the client refused it; it must not be sent again, to nobody
-    [MQTT-4.4.0-2], [MQTT-4.8.2-6].
+    tags: list[object]
+
+
+class Completed(msgspec.Struct, frozen=True, gc=False):
+    """QoS 2 messages of ours, one or more, that are done with: their PUBCOMPs."""
+
+    packet_ids: list[int]
+    tags: list[object]
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """A message of ours that the client refuses: PUBACK or PUBREC with a reason from 0x80 on.
+
+    It must not be sent again, to nobody [MQTT-4.4.0-2], [MQTT-4.8.2-6].
     """
 
-    packet_id: int
-    tag: object = None
-    reason: int = 0
+    tag: object
+    reason: int
     properties: Properties = NO_PROPERTIES
-
-
-class UnknownPacketId(msgspec.Struct, frozen=True, gc=False):
-    """An acknowledgement of nothing that is in flight; nothing to answer."""
-
-    packet: Puback | Pubcomp
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -75,6 +80,7 @@ Event = (
     | Released
     | Received
     | Acknowledged
-    | UnknownPacketId
+    | Completed
+    | Refused
     | Failed
 )

@@ -166,17 +166,18 @@ class Inbox:
         """Answer a QoS 2 message that was taken over before, once that is kept."""
         self._when_kept(self._link.bus.commit(), partial(self._acknowledge, [(2, packet_id, 0)]))
 
-    def release(self, packet_id: int) -> None:
-        """Release a QoS 2 message. Its identifier may be used again once that is kept."""
+    def release(self, packet_ids: list[int]) -> None:
+        """Release QoS 2 messages. Their identifiers may be used again once that is kept."""
         link = self._link
-        link.session.release(link.bus, packet_id)
-        self.when_kept_by_session(partial(self._complete, packet_id))
+        for packet_id in packet_ids:
+            link.session.release(link.bus, packet_id)
+        self.when_kept_by_session(partial(self._complete, packet_ids))
 
-    def _complete(self, packet_id: int) -> None:
-        self._link.write(self._link.machine.pubcomp(packet_id))
+    def _complete(self, packet_ids: list[int]) -> None:
+        self._link.write(self._link.machine.pubcomp(*packet_ids), len(packet_ids))
 
     def _acknowledge(self, owed: list[_Answer]) -> None:
-        self._link.write(self._link.machine.acknowledge(owed))
+        self._link.write(self._link.machine.acknowledge(owed), len(owed))
 
     def when_kept_by_session(self, answer: partial[None]) -> None:
         """Give an answer when the state of a durable session is kept."""

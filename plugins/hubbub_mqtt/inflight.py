@@ -5,8 +5,9 @@ It outlives the network connection when the session does (4.1), so it can be exp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
+from itertools import chain, islice
 from typing import Final
 
 import msgspec
@@ -29,7 +30,7 @@ class OutboundRecord(msgspec.Struct):
     """A message of QoS 1 or 2 that was sent and is not yet acknowledged.
 
     `tag` is the caller's: a lease, a message id, anything by which to settle the message. `message`
-    is no longer needed once the state is PUBCOMP and may be None then.
+    is what to send again; None once the state is PUBCOMP, and if the caller keeps the message.
     """
 
     packet_id: int
@@ -65,16 +66,16 @@ EMPTY_SESSION: Final = SessionState()
 class Outbound:
     """Messages on their way to the peer: identifiers, the send quota and their records (4.9)."""
 
-    __slots__ = ("_counted", "_last_packet_id", "_records", "_unsent", "maximum")
+    __slots__ = ("_last_packet_id", "_records", "_uncounted", "_unsent", "maximum")
 
     def __init__(self, maximum: int, state: SessionState = EMPTY_SESSION) -> None:
         self.maximum = maximum
         self._records = {record.packet_id: record for record in state.outbound}
         #: Restored and not yet sent again on this connection; a dictionary, to keep the order.
         self._unsent = dict.fromkeys(self._records)
-        #: What was published on this connection. A PUBREL sent again does not count, nor does its
-        #: PUBCOMP give anything back: the peer counts the messages that it got, and so do we.
-        self._counted: set[int] = set()
+        #: What was not published on this connection. A PUBREL sent again does not count, nor does
+        #: its PUBCOMP give anything back: the peer counts the messages that it got, and so do we.
+        self._uncounted = set(self._records)
         self._last_packet_id = state.last_packet_id
 
     def __len__(self) -> int:
@@ -93,7 +94,7 @@ class Outbound:
     @property
     def counted(self) -> int:
         """How many messages count against the maximum."""
-        return len(self._counted)
+        return len(self._records) - len(self._uncounted)
 
     @property
     def resending(self) -> bool:
@@ -109,25 +110,23 @@ class Outbound:
         """
         if self._unsent:
             return 0
-        return min(self.maximum - len(self._counted), _LAST_PACKET_ID - len(self._records))
+        return min(self.maximum - self.counted, _LAST_PACKET_ID - len(self._records))
 
-    def next_packet_id(self) -> int:
-        """An identifier that is not in use; 0 if `quota` is."""
-        records = self._records
-        if self._unsent or len(self._counted) >= self.maximum or len(records) >= _LAST_PACKET_ID:
-            return 0
-        packet_id = self._last_packet_id
-        while True:
-            packet_id = packet_id + 1 if packet_id < _LAST_PACKET_ID else 1
-            if packet_id not in records:
-                return packet_id
+    def next_packet_ids(self, count: int) -> Sequence[int]:
+        """As many identifiers that are not in use, one or more; none if `quota` is smaller."""
+        if count > self.quota:
+            return ()
+        records, last = self._records, self._last_packet_id
+        packet_ids = range(last + 1, last + 1 + count)
+        if packet_ids[-1] <= _LAST_PACKET_ID and records.keys().isdisjoint(packet_ids):
+            return packet_ids
+        around = chain(range(last + 1, _LAST_PACKET_ID + 1), range(1, last + 1))
+        return list(islice((each for each in around if each not in records), count))
 
     def add(self, record: OutboundRecord) -> None:
         """Record a message that is being sent for the first time."""
-        packet_id = record.packet_id
-        self._records[packet_id] = record
-        self._counted.add(packet_id)
-        self._last_packet_id = packet_id
+        self._records[record.packet_id] = record
+        self._last_packet_id = record.packet_id
 
     def unsent(self) -> Iterator[OutboundRecord]:
         """Records to be sent again, in order, as far as the quota goes; a PUBREL costs none.
@@ -137,23 +136,21 @@ class Outbound:
         for packet_id in tuple(self._unsent):
             record = self._records[packet_id]
             if record.state is not OutboundState.PUBCOMP:
-                if len(self._counted) >= self.maximum:
+                if self.counted >= self.maximum:
                     return
-                self._counted.add(packet_id)
+                self._uncounted.discard(packet_id)
             del self._unsent[packet_id]
             yield record
 
-    def waiting(self, packet_id: int, state: OutboundState) -> OutboundRecord | None:
-        """The record with this identifier; None if unknown, an error if not in `state`."""
-        record = self._records.get(packet_id)
-        if record is not None and record.state is not state:
-            raise MqttError(Rule.ACK_OF_OTHER_QOS, f"packet identifier {packet_id}")
-        return record
-
     def finish(self, packet_id: int, state: OutboundState) -> OutboundRecord | None:
-        """Take the record that was waiting in `state` out; errors as `waiting`."""
-        record = self.waiting(packet_id, state)
+        """Take the record that was waiting in `state` out; None if the identifier is unknown.
+
+        Raises:
+            MqttError: it waits for something else.
+        """
+        record = self._records.get(packet_id)
         if record is not None:
+            _check_state(record, state)
             self.remove(packet_id)
         return record
 
@@ -161,7 +158,7 @@ class Outbound:
         """Note a PUBREC; None if the identifier is unknown. A repeated one changes nothing."""
         record = self._records.get(packet_id)
         if record is not None and record.state is not OutboundState.PUBCOMP:
-            self.waiting(packet_id, OutboundState.PUBREC)
+            _check_state(record, OutboundState.PUBREC)
             record.state = OutboundState.PUBCOMP
             record.message = None
         return record
@@ -174,8 +171,14 @@ class Outbound:
     def remove(self, packet_id: int) -> None:
         """Forget a message and give its place in the quota back (4.9)."""
         del self._records[packet_id]
-        self._unsent.pop(packet_id, None)
-        self._counted.discard(packet_id)
+        if self._uncounted:
+            self._unsent.pop(packet_id, None)
+            self._uncounted.discard(packet_id)
+
+
+def _check_state(record: OutboundRecord, state: OutboundState) -> None:
+    if record.state is not state:
+        raise MqttError(Rule.ACK_OF_OTHER_QOS, f"packet identifier {record.packet_id}")
 
 
 class InboundQos2(Enum):
@@ -235,7 +238,7 @@ class Inbound:
             self._qos1[packet_id] = owed - 1
         return owed > 0
 
-    def pubrec(self, packet_id: int, failed: bool) -> bool:
+    def pubrec(self, packet_id: int, *, failed: bool) -> bool:
         """Note that PUBREC goes out; False for an unknown identifier.
 
         One that failed ends the exchange [MQTT-4.3.3-9].

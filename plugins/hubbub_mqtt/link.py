@@ -41,10 +41,10 @@ class Link:
         self.failed: str | None = None
         """Why this side has ended the connection; None while it has not."""
 
-    def write(self, data: bytes) -> None:
-        """Send a packet, or several."""
+    def write(self, data: bytes, packets: int = 1) -> None:
+        """Send a packet, or several; none if there is no data."""
         if data:
-            self.broker.stats.packets_sent += 1
+            self.broker.stats.packets_sent += packets
             self.transport.write(data)
 
     def fail(self, reason: int, text: str) -> None:

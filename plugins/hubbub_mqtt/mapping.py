@@ -59,8 +59,6 @@ _LOST_BEFORE_V5: Final = {
 """Fields that clients of versions without properties don't get, and what their loss is called."""
 _WIRE: Final = PROTOCOLS[Version.V5]
 _LONGEST: Final = 0xFFFF
-_CACHED: Final = 256
-_CACHED_BODY: Final = 16 * 1024
 
 Lossy: TypeAlias = Callable[[str], None]
 """Counts a field that could not be carried."""
@@ -167,25 +165,6 @@ def template_of(
         count_losses(message, lossy)
         return PublishTemplate.of_fields(topic, message.body, b"", version)
     return PublishTemplate.of_fields(topic, message.body, fields_of(message, now, lossy), version)
-
-
-class Templates:
-    """The messages delivered last to one version: many sessions' queues may hold the same one."""
-
-    def __init__(self, version: Version) -> None:
-        self._version = version
-        self._templates: dict[int, PublishTemplate] = {}
-
-    def get(self, message: Message, now: int, lossy: Lossy) -> PublishTemplate:
-        """Return the template of a message under its own topic."""
-        template = self._templates.get(message.id)
-        if template is None:
-            template = template_of(message, message.address, self._version, now, lossy)
-            if message.expires_at is None and len(message.body) <= _CACHED_BODY:
-                if len(self._templates) >= _CACHED:
-                    self._templates.clear()
-                self._templates[message.id] = template
-        return template
 
 
 def count_losses(message: Message, lossy: Lossy) -> None:

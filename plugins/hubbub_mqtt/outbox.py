@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from itertools import groupby
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -43,6 +45,21 @@ class Resumed(msgspec.Struct, frozen=True, gc=False):
     """A message in flight since an earlier connection: no window of this one counts its lease."""
 
     receipt: Receipt
+
+
+class Manner(NamedTuple):
+    """How a message of a queue goes out.
+
+    `tagged`: its packet identifier is kept with its lease. `settles`: it is this side that ends the
+    lease of a message which gets no answer.
+    """
+
+    topic: str
+    qos: int
+    retain: bool
+    identifiers: tuple[int, ...]
+    tagged: bool
+    settles: bool
 
 
 class Live:
@@ -146,7 +163,7 @@ class Outbox:
         """Leave out what is larger than the client takes [MQTT-3.1.2-24]."""
         link = self._link
         for message in messages:
-            one = encode_messages([message], encoded.style, link.broker.now(), link.bus.lossy)
+            one = self._encode(message.address, [message], encoded.style)
             if one.largest <= self._largest:
                 link.transport.write(one.data)
             else:
@@ -184,22 +201,26 @@ class Outbox:
         if len(messages) == len(batch.messages):
             encoded = self.encode(batch, style, alias)
         else:
-            encoded = self._encode(messages, style, alias=alias)
+            encoded = self._encode(topic, messages, style, alias=alias)
         if alias is not None and encoded.largest <= self._largest and not self.slow:
             self._link.machine.use_alias(topic, alias.number)
         self.write(encoded, messages)
 
     def _encode(
         self,
+        topic: str,
         messages: Sequence[Message],
         style: Style,
         *,
+        qos: int = 0,
         retained: bool = False,
         alias: Alias | None = None,
     ) -> Encoded:
         link = self._link
         now, lossy = link.broker.now(), link.bus.lossy
-        return encode_messages(messages, style, now, lossy, retained=retained, alias=alias)
+        return encode_messages(
+            topic, messages, style, now, lossy, qos=qos, retained=retained, alias=alias
+        )
 
     def listen(self, granted: Granted) -> None:
         """Begin to deliver what is published to a filter on topics, or go on with new options."""
@@ -238,7 +259,7 @@ class Outbox:
         for start in range(0, len(rest), RETAINED_AT_ONCE):
             some = rest[start : start + RETAINED_AT_ONCE]
             for message in some:
-                one = self._encode([message], style, retained=True)
+                one = self._encode(message.address, [message], style, retained=True)
                 if one.largest <= self._largest:
                     link.broker.stats.publishes_sent += 1
                     link.transport.write(one.data)
@@ -332,7 +353,7 @@ class Outbox:
             if granted.qos and session.queue not in self._consumptions:
                 self._consumptions[session.queue] = link.bus.consume(
                     session.queue,
-                    self._deliver_own,
+                    partial(self._send_leased, self._manner_of_own),
                     owner=session.owner,
                     windows=(self._quota(),),
                 )
@@ -341,7 +362,7 @@ class Outbox:
         self.stop(name)
         self._consumptions[name] = link.bus.consume(
             name,
-            partial(self._deliver_from, granted),
+            partial(self._send_leased, partial(self._manner_of, granted)),
             owner=session.owner,
             windows=(self._quota(),) if granted.qos else (),
             settled=not granted.qos,
@@ -369,136 +390,149 @@ class Outbox:
         """Somebody has deleted a queue: the subscription to it stays, and gets nothing more."""
         self._consumptions.pop(name, None)
 
-    def _deliver_own(self, deliveries: list[Delivery]) -> None:
-        """Send messages of the session's queue, each as all matching filters together say."""
-        link = self._link
-        machine, session = link.machine, link.session
-        if machine.state is not State.CONNECTED:
-            return  # the end of the connection gives the leases back
-        grant_of, now = self.filters.grant, link.broker.now()
-        template, lossy = link.broker.templates[machine.version].get, link.bus.lossy
-        aliases, durable = self.aliases, session.durable
-        parts: list[bytes] = []
-        later: list[bytes] = []
-        finished: list[Receipt] = []
-        kept: Commit | None = None
-        for delivery in deliveries:
-            message = delivery.message
-            grant = grant_of(message.address, own=link.is_own(message))
-            if grant is None:  # it came before the client unsubscribed
-                finished.append(delivery.receipt)
-                continue
-            qos = min(message.qos, grant.qos)
+    def _manner_of_own(self, message: Message) -> Manner | None:
+        """Return how a message of the session's queue goes out: as all matching filters say."""
+        grant = self.filters.grant(message.address, own=self._link.is_own(message))
+        if grant is None:
+            return None
+        return Manner(
+            topic=message.address,
+            qos=min(message.qos, grant.qos),
             # A copy with RETAIN can only come of `send_retained`: the bus makes none.
-            retain = message.retain and (message.origin_id is not None or grant.retain_as_published)
-            waits = durable and qos == 2
-            data = machine.publish(
-                template(message, now, lossy),
-                qos,
-                retain=retain,
-                subscription_identifiers=grant.identifiers,
-                use_alias=aliases and not waits,  # others may overtake it
-                tag=delivery.receipt,
-            )
-            if data is None:
-                self._too_large(message)
-                finished.append(delivery.receipt)
-                continue
-            (later if waits else parts).append(data)
-            if not qos:
-                finished.append(delivery.receipt)
-            elif durable:
-                commit = link.bus.tag(delivery.receipt, tag_of(machine.last_packet_id, qos, retain))
-                if waits and not commit.done:
-                    kept = commit
-        self._send(parts, finished)
-        self._send_when_kept(kept, later)
+            retain=message.retain and (message.origin_id is not None or grant.retain_as_published),
+            identifiers=grant.identifiers,
+            tagged=self._link.session.durable,
+            settles=True,
+        )
 
-    def _deliver_from(self, granted: Granted, deliveries: list[Delivery]) -> None:
-        """Send messages of a queue that other clients consume as well."""
+    def _manner_of(self, granted: Granted, message: Message) -> Manner:
+        """Return how a message of a queue goes out that other clients consume as well."""
+        shared = granted.kind is Kind.SHARED
+        return Manner(
+            topic=_topic_of(granted, message),
+            qos=min(message.qos, granted.qos) if shared else granted.qos,
+            retain=shared and granted.retain_as_published and message.retain,
+            identifiers=granted.identifiers,
+            tagged=True,
+            settles=granted.qos > 0,
+        )
+
+    def _send_leased(
+        self, manner_of: Callable[[Message], Manner | None], deliveries: list[Delivery]
+    ) -> None:
+        """Send messages of a queue; those that go out in the same manner together."""
         link = self._link
-        machine = link.machine
-        if machine.state is not State.CONNECTED:
-            return
-        version, now, shared = machine.version, link.broker.now(), granted.kind is Kind.SHARED
-        aliases, durable = self.aliases, link.session.durable
-        parts: list[bytes] = []
-        later: list[bytes] = []
+        if link.machine.state is not State.CONNECTED:
+            return  # the end of the connection gives the leases back
         finished: list[Receipt] = []
-        kept: Commit | None = None
-        for delivery in deliveries:
-            message = delivery.message
-            qos = min(message.qos, granted.qos) if shared else granted.qos
-            waits = durable and qos == 2
-            retain = shared and granted.retain_as_published and message.retain
-            data = machine.publish(
-                template_of(message, _topic_of(granted, message), version, now, link.bus.lossy),
-                qos,
-                retain=retain,
-                subscription_identifiers=granted.identifiers,
-                use_alias=aliases and not waits,
-                tag=delivery.receipt,
-            )
-            if data is not None:
-                (later if waits else parts).append(data)
+        for _, alike in groupby(deliveries, _looks):
+            run = list(alike)
+            manner = manner_of(run[0].message)
+            if manner is None:  # it came before the client unsubscribed
+                finished += [each.receipt for each in run]
             else:
-                self._too_large(message)
-            if data is None or not qos:
-                finished.append(delivery.receipt)
-            else:
-                commit = link.bus.tag(delivery.receipt, tag_of(machine.last_packet_id, qos, retain))
-                if waits and not commit.done:
-                    kept = commit
-        self._send(parts, finished if granted.qos else [])
-        self._send_when_kept(kept, later)
-
-    def _send(self, parts: list[bytes], finished: list[Receipt]) -> None:
-        link = self._link
-        waiting = link.transport.buffered
-        if parts:
-            link.broker.stats.publishes_sent += len(parts)
-            data = parts[0] if len(parts) == 1 else b"".join(parts)
-            if self._corked is None:
-                link.transport.write(data)
-                waiting += len(data)
-            else:
-                self._corked.append(data)
-                waiting += sum(map(len, self._corked))
+                finished += self._send_run(manner, run)
         if finished:
             link.broker.hub.background.spawn(partial(self._finish, finished))
+
+    def _send_run(self, manner: Manner, run: list[Delivery]) -> list[Receipt]:
+        """Send messages in one manner; return the receipts of those that are done with."""
+        link = self._link
+        machine, qos = link.machine, manner.qos
+        waits = link.session.durable and qos == 2
+        alias = None
+        if self.aliases and not waits:  # else others may overtake what makes the alias known
+            alias = Alias(*machine.alias_of(manner.topic))
+        encoded = self._encode_run(manner, run, alias)
+        finished: list[Receipt] = []
+        if encoded.largest > self._largest:
+            alias = None
+            fitting: list[Delivery] = []
+            for each in run:
+                if self._fits(manner, each.message):
+                    fitting.append(each)
+                elif manner.settles:
+                    finished.append(each.receipt)
+            if not fitting:
+                return finished
+            run, encoded = fitting, self._encode_run(manner, fitting, None)
+        if alias is not None:
+            machine.use_alias(manner.topic, alias.number)
+        if not qos:
+            self._send(encoded.data, encoded.count)
+            return finished + [each.receipt for each in run] if manner.settles else finished
+        receipts = [each.receipt for each in run]
+        packet_ids = machine.number(qos, receipts)
+        data = encoded.numbered(packet_ids)
+        kept: Commit | None = None
+        if manner.tagged:
+            for receipt, packet_id in zip(receipts, packet_ids, strict=True):
+                commit = link.bus.tag(receipt, tag_of(packet_id, qos, manner.retain))
+                if waits and not commit.done:
+                    kept = commit
+        if kept is None and not (waits and self._held_back):
+            self._send(data, encoded.count)
+        else:
+            self._send_when_kept(kept or link.bus.commit(), data, encoded.count)
+        return finished
+
+    def _encode_run(self, manner: Manner, run: list[Delivery], alias: Alias | None) -> Encoded:
+        link = self._link
+        messages = [each.message for each in run]
+        style = link.broker.styles.get(link.machine.version, False, manner.identifiers)
+        if alias is None:
+            return link.broker.recent.encode(
+                manner.topic, messages, style, link.broker.now(), link.bus.lossy,
+                qos=manner.qos, retained=manner.retain,
+            )  # fmt: skip
+        return self._encode(
+            manner.topic, messages, style, qos=manner.qos, retained=manner.retain, alias=alias
+        )
+
+    def _fits(self, manner: Manner, message: Message) -> bool:
+        """Tell whether the client takes a message of this size; one that it does not is lost."""
+        style = self._link.broker.styles.get(self._link.machine.version, False, manner.identifiers)
+        one = self._encode(manner.topic, [message], style, qos=manner.qos, retained=manner.retain)
+        if one.largest > self._largest:
+            self._too_large(message)
+        return one.largest <= self._largest
+
+    def _send(self, data: bytes, count: int) -> None:
+        link = self._link
+        link.broker.stats.publishes_sent += count
+        waiting = link.transport.buffered
+        if self._corked is None:
+            link.transport.write(data)
+            waiting += len(data)
+        else:
+            self._corked.append(data)
+            waiting += sum(map(len, self._corked))
         if waiting > HIGH_WATER and not self._paused:
             self._pause()
             link.broker.hub.background.spawn(self._go_on)
 
-    def _send_when_kept(self, kept: Commit | None, parts: list[bytes]) -> None:
+    def _send_when_kept(self, kept: Commit, data: bytes, count: int) -> None:
         """Send messages of QoS 2 when it is kept which packet identifiers they have.
 
         After a crash a client must get them under the same ones: it takes a message under another
         one for a new message, and a new message under one that it knows for a repeated one.
         """
-        if not parts:
-            return
-        if kept is None and not self._held_back:
-            self._send(parts, [])
-            return
         self._held_back += 1
-        self._held_bytes += sum(map(len, parts))
+        self._held_bytes += len(data)
         if self._held_bytes > HIGH_WATER and not self._paused:
             self._pause()
-        self._link.broker.hub.acknowledger.add(
-            self._link.bus.commit() if kept is None else kept, partial(self._kept, parts)
-        )
+        self._link.broker.hub.acknowledger.add(kept, partial(self._kept, data, count))
 
-    def _kept(self, parts: list[bytes], error: HubbubError | None) -> None:
+    def _kept(self, data: bytes, count: int, error: HubbubError | None) -> None:
         link = self._link
         self._held_back -= 1
-        self._held_bytes -= sum(map(len, parts))
+        self._held_bytes -= len(data)
         if link.machine.state is not State.CONNECTED:
             return  # they are sent again when the client is back
         if error is not None:
             link.fail(ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, str(error))
             return
-        self._send(parts, [])
+        self._send(data, count)
         if self._paused:
             link.broker.hub.background.spawn(self._go_on)
 
@@ -537,37 +571,35 @@ class Outbox:
 
     async def settle(self, tags: Sequence[object], outcome: Outcome) -> None:
         """End the leases of messages that the client has acknowledged, or refused."""
-        receipts: list[Receipt] = []
-        resumed = 0
-        for tag in tags:
-            if isinstance(tag, Receipt):
-                receipts.append(tag)
-            elif isinstance(tag, Resumed):
-                receipts.append(tag.receipt)
-                resumed += 1
+        receipts, resumed = _receipts_of(tags)
         if receipts:
             await self._link.bus.settle(receipts, outcome)
         if resumed and self._window is not None:
             self._window.give_back(resumed)
 
-    async def received(self, packet_id: int, tag: object) -> None:
-        """Note a PUBREC: the message is delivered, but its identifier is in use until PUBCOMP."""
-        link = self._link
-        session = link.session
-        if tag is None or packet_id in session.outbound:
-            return  # unknown, or repeated
-        session.received(link.bus, packet_id)
-        receipt = tag.receipt if isinstance(tag, Resumed) else tag
-        assert isinstance(receipt, Receipt)
-        if receipt is tag and self._window is not None:
-            self._window.used += 1  # what ending the lease gives back is not free yet
-        await link.bus.settle([receipt], Outcome.ACCEPT)
+    async def received(self, packet_ids: Sequence[int], tags: Sequence[object]) -> None:
+        """Note PUBRECs: the messages are delivered; their identifiers are in use until PUBCOMP."""
+        link, outbound = self._link, self._link.session.outbound
+        new: list[object] = []
+        for packet_id, tag in zip(packet_ids, tags, strict=True):
+            if tag is not None and packet_id not in outbound:  # else it is unknown, or repeated
+                link.session.received(link.bus, packet_id)
+                new.append(tag)
+        receipts, resumed = _receipts_of(new)
+        if receipts:
+            if self._window is not None:  # what ending the leases gives back is not free yet
+                self._window.used += len(receipts) - resumed
+            await link.bus.settle(receipts, Outcome.ACCEPT)
 
-    def completed(self, packet_id: int, *, counted: bool) -> None:
-        """Note a PUBCOMP."""
-        self._link.session.completed(self._link.bus, packet_id)
+    def completed(self, packet_ids: Sequence[int], tags: Sequence[object]) -> None:
+        """Note PUBCOMPs."""
+        link = self._link
+        for packet_id in packet_ids:
+            link.session.completed(link.bus, packet_id)
+        # A PUBREL that was sent again, without a tag, was not counted.
+        counted = sum([tag is not None for tag in tags])
         if counted and self._window is not None:
-            self._window.give_back()
+            self._window.give_back(counted)
 
     # end
 
@@ -593,6 +625,23 @@ class Outbox:
             group = self._link.broker.groups.get(self._link.session.realm, granted)
             if group is not None:
                 group.connected.pop(self, None)
+
+
+_looks_of = attrgetter("address", "qos", "retain", "client", "protocol", "origin_id")
+
+
+def _looks(delivery: Delivery) -> object:
+    """Return all of a message that its `Manner` depends on."""
+    return _looks_of(delivery.message)
+
+
+def _receipts_of(tags: Sequence[object]) -> tuple[list[Receipt], int]:
+    """Return the receipts that tags are, and how many of them are `Resumed`."""
+    receipts = [tag for tag in tags if isinstance(tag, Receipt)]
+    if len(receipts) == len(tags):
+        return receipts, 0
+    resumed = [tag.receipt for tag in tags if isinstance(tag, Resumed)]
+    return receipts + resumed, len(resumed)
 
 
 def _topic_of(granted: Granted, message: Message) -> str:

@@ -136,6 +136,16 @@ class Pubcomp(Packet, frozen=True, gc=False):
     properties: Properties = NO_PROPERTIES
 
 
+class Acks(Packet, frozen=True, gc=False):
+    """Acknowledgements of one kind that came one after the other, none with reason or properties.
+
+    What a `Decoder` makes of two or more PUBACK, PUBREC, PUBREL or PUBCOMP, for they come in herds.
+    """
+
+    kind: PacketType
+    packet_ids: list[int]
+
+
 class Subscription(msgspec.Struct, frozen=True, gc=False):
     """One topic filter of a SUBSCRIBE with its options (3.8.3.1); before 5.0 only `qos` is sent."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
@@ -24,11 +24,13 @@ from .inflight import (
     SessionState,
 )
 from .packets import (
+    Acks,
     Auth,
     Connack,
     Connect,
     Disconnect,
     Packet,
+    PacketType,
     Pingreq,
     Puback,
     Pubcomp,
@@ -51,6 +53,8 @@ from .topics import TopicCache, has_wildcard, split_shared
 NEVER: Final = 0xFFFF_FFFF
 
 _PINGRESP: Final = b"\xd0\x00"
+_BARE: Final = {1: b"\x40\x02", 2: b"\x50\x02"}
+"""How PUBACK and PUBREC begin that have neither reason nor properties, by the message's QoS."""
 
 UserProperties = tuple[tuple[str, str], ...]
 
@@ -166,6 +170,8 @@ class ServerConnection:
         self.maximum_packet_size = LARGEST_PACKET
         self.problem_information = True
         self.response_information = False
+        #: Packets that were complete, so far.
+        self.packets_received = 0
         self._decoder = Decoder(self.settings.maximum_packet_size, topics=topics)
         self._held: list[Packet] = []
         self._held_bytes = 0
@@ -183,6 +189,7 @@ class ServerConnection:
             return []
         waiting = self._waits_for_connack()
         packets = self._decoder.decode(data)
+        self.packets_received += len(packets)
         if self._held:
             packets = self._held + packets
             self._held = []
@@ -223,30 +230,28 @@ class ServerConnection:
                 self._check_auth(packet)
                 events.append(packet)
             elif isinstance(packet, Disconnect):
-                self._on_disconnect(packet)
-                events.append(packet)
+                self._on_disconnect(packet, events)
                 return
             else:
                 raise MqttError(Rule.ONLY_AUTH_BEFORE_CONNACK)
 
     def _while_connected(self, packets: list[Packet], events: list[ev.Event]) -> None:
-        append = events.append
+        maximum_qos = self.settings.maximum_qos
         for packet in packets:
-            # A PUBLISH at QoS 0 without anything to it has nothing left to check.
             if (
-                type(packet) is Publish
-                and not packet.qos
-                and not packet.retain
+                isinstance(packet, Publish)
                 and packet.properties is NO_PROPERTIES
-            ):
-                append(packet)
+                and not packet.retain
+                and packet.qos <= maximum_qos
+            ):  # as most are: nothing is left to check but the packet identifier
+                event = self._take(packet) if packet.qos else packet
+                if event is not None:
+                    events.append(event)
                 continue
             handler = _HANDLERS.get(type(packet))
             if handler is None:
                 raise MqttError(Rule.NOT_FOR_SERVERS, type(packet).__name__.upper())
-            event = handler(self, packet)
-            if event is not None:
-                append(event)
+            handler(self, packet, events)
             if self.state is State.CLOSED:
                 return
 
@@ -270,10 +275,10 @@ class ServerConnection:
             raise MqttError(Rule.AUTH_METHOD_NOT_SUPPORTED)
         self.authentication_method = method
 
-    def _on_second_connect(self, _: Connect) -> None:
+    def _on_second_connect(self, _: Connect, __: list[ev.Event]) -> None:
         raise MqttError(Rule.SECOND_CONNECT)
 
-    def _on_publish(self, packet: Publish) -> ev.Event | None:
+    def _on_publish(self, packet: Publish, events: list[ev.Event]) -> None:
         settings = self.settings
         if packet.qos > settings.maximum_qos:
             raise MqttError(Rule.QOS_NOT_SUPPORTED)
@@ -299,53 +304,82 @@ class ServerConnection:
                 # A PUBACK with the reason ends it (3.3.2.3.2); a client that is cut off instead
                 # would come back and send the same message for ever.
                 reason = error.reason
-        if packet.qos:
-            duplicate = self._count_inbound(packet)
-            if duplicate is InboundQos2.PUBLISHED:
-                return None  # The PUBREC still owed answers both.
-            if duplicate is not None:
-                return ev.DuplicatePublish(packet.packet_id)
-        return packet if reason is None else ev.RefusedPublish(packet, reason)
+        event = self._take(packet) if packet.qos else packet
+        if event is packet and reason is not None:
+            event = ev.RefusedPublish(packet, reason)
+        if event is not None:
+            events.append(event)
 
-    def _count_inbound(self, packet: Publish) -> InboundQos2 | None:
+    def _take(self, packet: Publish) -> ev.Event | None:
+        """Note a message of QoS 1 or 2 to be answered."""
         inbound = self._inbound
         if packet.qos == 1:
             inbound.publish_qos1(packet.packet_id)
         else:
             duplicate = inbound.publish_qos2(packet.packet_id)
+            if duplicate is InboundQos2.PUBLISHED:
+                return None  # The PUBREC still owed answers both.
             if duplicate is not None:
-                return duplicate
+                return ev.DuplicatePublish(packet.packet_id)
         if self.version is Version.V5 and len(inbound) > self.settings.receive_maximum:
             raise MqttError(Rule.RECEIVE_MAXIMUM)
-        return None
+        return packet
 
-    def _on_puback(self, packet: Puback) -> ev.Event:
-        return self._acknowledged(packet, OutboundState.PUBACK)
-
-    def _on_pubcomp(self, packet: Pubcomp) -> ev.Event:
-        return self._acknowledged(packet, OutboundState.PUBCOMP)
-
-    def _acknowledged(self, packet: Puback | Pubcomp, state: OutboundState) -> ev.Event:
-        record = self._outbound.finish(packet.packet_id, state)
-        if record is None:
-            return ev.UnknownPacketId(packet)
-        return ev.Acknowledged(packet.packet_id, record.tag, packet.reason, packet.properties)
-
-    def _on_pubrec(self, packet: Pubrec) -> ev.Event | None:
-        packet_id = packet.packet_id
+    def _on_puback(self, packet: Puback, events: list[ev.Event]) -> None:
         if packet.reason < FAILURE:
-            record = self._outbound.pubrec(packet_id)
-            return ev.Received(packet_id, None if record is None else record.tag)
-        record = self._outbound.finish(packet_id, OutboundState.PUBREC)
-        if record is None:
-            return None  # A failure ends the exchange: there is nothing to answer (4.3.3).
-        return ev.Acknowledged(packet_id, record.tag, packet.reason, packet.properties)
+            self._on_acks(Acks(PacketType.PUBACK, [packet.packet_id]), events)
+        else:
+            self._on_refusal(packet, OutboundState.PUBACK, events)
 
-    def _on_pubrel(self, packet: Pubrel) -> ev.Event:
-        self._inbound.release(packet.packet_id)
-        return ev.Released(packet.packet_id)
+    def _on_pubrec(self, packet: Pubrec, events: list[ev.Event]) -> None:
+        if packet.reason < FAILURE:
+            self._on_acks(Acks(PacketType.PUBREC, [packet.packet_id]), events)
+        else:  # That ends the exchange: there is nothing to answer (4.3.3).
+            self._on_refusal(packet, OutboundState.PUBREC, events)
 
-    def _on_subscribe(self, packet: Subscribe) -> ev.Event:
+    def _on_pubrel(self, packet: Pubrel, events: list[ev.Event]) -> None:
+        self._on_acks(Acks(PacketType.PUBREL, [packet.packet_id]), events)
+
+    def _on_pubcomp(self, packet: Pubcomp, events: list[ev.Event]) -> None:
+        self._on_acks(Acks(PacketType.PUBCOMP, [packet.packet_id]), events)
+
+    def _on_acks(self, packet: Acks, events: list[ev.Event]) -> None:
+        # Each list is with its event before it is filled: what comes before a wrong one counts.
+        tags: list[object] = []
+        known: list[int] = []
+        outbound = self._outbound
+        self.packets_received += len(packet.packet_ids) - 1
+        match packet.kind:
+            case PacketType.PUBACK:
+                events.append(ev.Acknowledged(tags))
+                for packet_id in packet.packet_ids:
+                    if (record := outbound.finish(packet_id, OutboundState.PUBACK)) is not None:
+                        tags.append(record.tag)  # noqa: PERF401
+            case PacketType.PUBREC:
+                events.append(ev.Received(known, tags))
+                for packet_id in packet.packet_ids:
+                    record = outbound.pubrec(packet_id)
+                    known.append(packet_id)
+                    tags.append(None if record is None else record.tag)
+            case PacketType.PUBREL:
+                events.append(ev.Released(packet.packet_ids))
+                for packet_id in packet.packet_ids:
+                    self._inbound.release(packet_id)
+            case _:
+                events.append(ev.Completed(known, tags))
+                for packet_id in packet.packet_ids:
+                    if (record := outbound.finish(packet_id, OutboundState.PUBCOMP)) is not None:
+                        known.append(packet_id)
+                        tags.append(record.tag)
+
+    def _on_refusal(
+        self, packet: Puback | Pubrec, state: OutboundState, events: list[ev.Event]
+    ) -> None:
+        record = self._outbound.finish(packet.packet_id, state)
+        if record is not None:
+            events.append(ev.Refused(record.tag, packet.reason, packet.properties))
+
+    def _on_subscribe(self, packet: Subscribe, events: list[ev.Event]) -> None:
         settings = self.settings
         if self.version is Version.V5:
             if (
@@ -364,12 +398,12 @@ class ServerConnection:
                 ):
                     raise MqttError(Rule.WILDCARD_NOT_SUPPORTED)
         elif self.connect is not None and self.connect.bridge:
-            return msgspec.structs.replace(
+            packet = msgspec.structs.replace(
                 packet, subscriptions=tuple([_of_bridge(each) for each in packet.subscriptions])
             )
-        return packet
+        events.append(packet)
 
-    def _on_disconnect(self, packet: Disconnect) -> ev.Event:
+    def _on_disconnect(self, packet: Disconnect, events: list[ev.Event]) -> None:
         interval = packet.properties.session_expiry_interval
         if interval is not None:
             if interval and not self._requested_session_expiry():
@@ -378,14 +412,14 @@ class ServerConnection:
         if packet.reason == ReasonCode.NORMAL_DISCONNECTION:
             self.will = None  # [MQTT-3.14.4-3]
         self.state = State.CLOSED
-        return packet
+        events.append(packet)
 
-    def _on_auth(self, packet: Auth) -> ev.Event:
+    def _on_auth(self, packet: Auth, events: list[ev.Event]) -> None:
         self._check_auth(packet)
-        return packet
+        events.append(packet)
 
-    def _on_other(self, packet: Packet) -> Packet:
-        return packet
+    def _on_other(self, packet: Packet, events: list[ev.Event]) -> None:
+        events.append(packet)
 
     def _check_auth(self, packet: Auth) -> None:
         if self.authentication_method is None:
@@ -693,9 +727,10 @@ class ServerConnection:
             message = message.for_version(self.version)
         packet_id = 0
         if qos:
-            packet_id = self._outbound.next_packet_id()
-            if not packet_id:
+            packet_ids = self._outbound.next_packet_ids(1)
+            if not packet_ids:
                 raise LocalProtocolError("the send quota is used up")
+            packet_id = packet_ids[0]
         data = None
         if use_alias and self._outbound_aliases.maximum:
             data = self._publish_with_alias(
@@ -713,6 +748,21 @@ class ServerConnection:
                 OutboundRecord(packet_id, state, message, retain, subscription_identifiers, tag)
             )
         return data
+
+    def number(self, qos: int, tags: Sequence[object]) -> Sequence[int]:
+        """Send messages at QoS 1 or 2 that are made elsewhere: their packet identifiers, in order.
+
+        One or more, with `send_quota` for all. They are as if published with these tags, but who
+        sends them keeps them: they are not in `session_state`.
+        """
+        packet_ids = self._outbound.next_packet_ids(len(tags))
+        if not packet_ids or self.state is not State.CONNECTED:
+            raise LocalProtocolError("not connected, or the send quota is used up")
+        state = OutboundState.PUBACK if qos == 1 else OutboundState.PUBREC
+        add = self._outbound.add
+        for packet_id, tag in zip(packet_ids, tags, strict=True):
+            add(OutboundRecord(packet_id, state, None, False, (), tag))
+        return packet_ids
 
     def _publish_with_alias(
         self,
@@ -768,9 +818,12 @@ class ServerConnection:
 
     def session_state(self) -> SessionState:
         """What is in flight, to be given to `accept` when the client is back."""
-        return SessionState(
-            self._outbound.records(), self._inbound.taken_over(), self._outbound.last_packet_id
-        )
+        kept = [
+            each
+            for each in self._outbound.records()
+            if each.message is not None or each.state is OutboundState.PUBCOMP
+        ]
+        return SessionState(tuple(kept), self._inbound.taken_over(), self._outbound.last_packet_id)
 
     # Acknowledgements
 
@@ -791,18 +844,17 @@ class ServerConnection:
     def acknowledge(self, answers: Iterable[tuple[int, int, int]]) -> bytes:
         """Answer several messages at once, in order: each by its QoS, packet identifier, reason."""
         self._require_connected_once()
-        puback = self._inbound.puback
-        plain = self.state is State.CONNECTED and self.maximum_packet_size >= 4
+        puback, pubrec = self._inbound.puback, self._inbound.pubrec
+        plain, v5 = self._sends_bare_acks, self.version is Version.V5
         parts: list[bytes] = []
         for qos, packet_id, reason in answers:
-            if plain and qos == 1 and (not reason or self.version is not Version.V5):
-                if not puback(packet_id):
-                    raise LocalProtocolError(f"no PUBACK is owed for {packet_id}")
-                parts.append(b"\x40\x02" + packet_id.to_bytes(2, "big"))
-            elif qos == 1:
-                parts.append(self.puback(packet_id, reason))
-            else:
-                parts.append(self.pubrec(packet_id, reason))
+            if not plain or (reason and v5):
+                ack = self.puback if qos == 1 else self.pubrec
+                parts.append(ack(packet_id, reason))
+                continue
+            if not (puback(packet_id) if qos == 1 else pubrec(packet_id, failed=False)):
+                raise LocalProtocolError(f"no answer is owed for {packet_id}")
+            parts.append(_BARE[qos] + packet_id.to_bytes(2, "big"))
         return b"".join(parts)
 
     def pubrec(
@@ -819,23 +871,43 @@ class ServerConnection:
         """
         self._require_connected_once()
         failed = reason >= FAILURE and self.version is Version.V5
-        if not self._inbound.pubrec(packet_id, failed):
+        if not self._inbound.pubrec(packet_id, failed=failed):
             raise LocalProtocolError(f"no PUBREC is owed for {packet_id}")
         return self._ack(Pubrec(packet_id, reason, _problems(reason_string, user_properties)))
 
-    def pubrel(self, packet_id: int) -> bytes:
-        """Release a QoS 2 message of ours; an identifier not in use gives reason 0x92."""
+    def pubrel(self, *packet_ids: int) -> bytes:
+        """Release QoS 2 messages of ours; an identifier not in use gives reason 0x92."""
         self._require_connected_once()
-        if self._outbound.awaits_pubcomp(packet_id):
-            return self._ack(Pubrel(packet_id))
-        return self._ack(Pubrel(packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND))
+        known = self._outbound.awaits_pubcomp
+        return self._ack_all(Pubrel, b"\x62\x02", packet_ids, map(known, packet_ids))
 
-    def pubcomp(self, packet_id: int) -> bytes:
-        """Complete a QoS 2 message of the client; an unknown identifier gives reason 0x92."""
+    def pubcomp(self, *packet_ids: int) -> bytes:
+        """Complete QoS 2 messages of the client; an unknown identifier gives reason 0x92."""
         self._require_connected_once()
-        if self._inbound.pubcomp(packet_id):
-            return self._ack(Pubcomp(packet_id))
-        return self._ack(Pubcomp(packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND))
+        known = self._inbound.pubcomp
+        return self._ack_all(Pubcomp, b"\x70\x02", packet_ids, map(known, packet_ids))
+
+    def _ack_all(
+        self,
+        packet: type[Pubrel | Pubcomp],
+        start: bytes,
+        packet_ids: tuple[int, ...],
+        known: Iterable[bool],
+    ) -> bytes:
+        plain = self._sends_bare_acks
+        parts: list[bytes] = []
+        for packet_id, is_known in zip(packet_ids, known, strict=True):
+            if is_known and plain:
+                parts.append(start + packet_id.to_bytes(2, "big"))
+            else:
+                reason = 0 if is_known else ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
+                parts.append(self._ack(packet(packet_id, reason)))
+        return b"".join(parts)
+
+    @property
+    def _sends_bare_acks(self) -> bool:
+        """Whether an acknowledgement without reason and properties goes out as it is."""
+        return self.state is State.CONNECTED and self.maximum_packet_size >= 4
 
     def suback(
         self,
@@ -930,7 +1002,8 @@ def _refuse_version(level: int | None) -> bytes:
     return encode(Connack(False, 1), Version.V311)
 
 
-_HANDLERS: Final[Mapping[type[Packet], Callable[[ServerConnection, Any], ev.Event | None]]] = {
+_HANDLERS: Final[Mapping[type[Packet], Callable[[ServerConnection, Any, list[ev.Event]], None]]] = {
+    Acks: ServerConnection._on_acks,
     Connect: ServerConnection._on_second_connect,
     Publish: ServerConnection._on_publish,
     Puback: ServerConnection._on_puback,

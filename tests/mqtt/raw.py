@@ -68,8 +68,8 @@ class Raw:
                 return None
             if not data:
                 return None
-            self._received = self._decoder.decode(data)
-            assert self._decoder.error is None, self._decoder.error
+            self._decoder.feed(data)
+            self._received = list(self._decoder)
         return self._received.pop(0)
 
     def expect(self, kind: type[P]) -> P:

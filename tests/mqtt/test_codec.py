@@ -39,8 +39,15 @@ def decode_one(data: bytes, version: Version) -> Packet:
 
 
 def outcome(decoder: Decoder, pieces: list[bytes]) -> tuple[list[Packet], Rule | None]:
-    packets = [packet for piece in pieces for packet in decoder.decode(piece)]
-    return packets, None if decoder.error is None else decoder.error.rule
+    """The packets one by one: which acknowledgements are decoded together depends on the pieces."""
+    packets: list[Packet] = []
+    try:
+        for piece in pieces:
+            decoder.feed(piece)
+            packets += decoder
+    except MqttError as error:
+        return packets, error.rule
+    return packets, None
 
 
 def single_bytes(data: bytes) -> list[bytes]:
@@ -103,6 +110,32 @@ def test_iteration_gives_each_packet_once() -> None:
     decoder.feed(b"\0")
     assert list(decoder) == [p.Pingreq(), p.Pingreq()]
     assert list(decoder) == []
+
+
+def test_acknowledgements_of_one_kind_come_together() -> None:
+    acks = [
+        p.Puback(1), p.Puback(7), p.Pubrec(0x4002), p.Pubrel(0xFFFF), p.Pubrel(3), p.Pubcomp(2),
+        p.Puback(4, 0x10), p.Puback(5), p.Puback(6), p.Puback(8, 0x10), p.Pubcomp(9),
+    ]  # fmt: skip
+    data = b"".join([encode(each, V5) for each in acks])
+    assert Decoder(version=V5).decode(data + b"\x70\x02\x01") == [
+        p.Acks(p.PacketType.PUBACK, [1, 7]),
+        p.Pubrec(0x4002),
+        p.Acks(p.PacketType.PUBREL, [0xFFFF, 3]),
+        p.Pubcomp(2),
+        p.Puback(4, 0x10),
+        p.Acks(p.PacketType.PUBACK, [5, 6]),
+        p.Puback(8, 0x10),
+        p.Pubcomp(9),
+    ]
+    many = [p.Puback(number) for number in range(1, 1001)]
+    assert outcome(Decoder(version=V311), [encode(each, V311) for each in many]) == (many, None)
+    together = b"".join([encode(each, V311) for each in many])
+    assert outcome(Decoder(version=V311), [together]) == (many, None)
+    assert outcome(Decoder(version=V311), [together[:40] + b"\x40\x02\0\0" + together]) == (
+        many[:10],
+        Rule.PACKET_ID_ZERO,
+    )
 
 
 def test_a_packet_too_large_is_refused_at_its_header() -> None:

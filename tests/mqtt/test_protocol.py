@@ -16,13 +16,14 @@ from hubbub_mqtt.encode import PublishTemplate, encode
 from hubbub_mqtt.errors import Rule
 from hubbub_mqtt.events import (
     Acknowledged,
+    Completed,
     DuplicatePublish,
     Event,
     Failed,
     Received,
+    Refused,
     RefusedPublish,
     Released,
-    UnknownPacketId,
 )
 from hubbub_mqtt.inflight import OutboundState, SessionState
 from hubbub_mqtt.packets import Packet, Version
@@ -347,7 +348,7 @@ def test_a_message_between_pubrel_and_pubcomp(answered: bool) -> None:
     if answered:
         connection.pubrec(5)
     *before, failed = send(connection, p.Pubrel(5), message, p.Pingreq())
-    assert before == [Released(5)]
+    assert before == [Released([5])]
     assert failure([failed]).error.rule is Rule.PACKET_ID_NOT_FREE
     connection.pubcomp(5)
     again = connected()
@@ -506,7 +507,7 @@ def test_qos_2(version: Version) -> None:
     assert connection.session_state().inbound == {5}
     assert send(connection, again) == [DuplicatePublish(5)]
     assert connection.pubrec(5) == b"\x50\x02\0\x05"
-    assert send(connection, p.Pubrel(5)) == [Released(5)]
+    assert send(connection, p.Pubrel(5)) == [Released([5])]
     assert connection.unacknowledged == 1
     assert connection.pubcomp(5) == b"\x70\x02\0\x05"
     assert connection.unacknowledged == 0
@@ -531,7 +532,7 @@ def test_qos_2_refused_before_5_goes_on() -> None:
 
 def test_release_of_an_unknown_identifier() -> None:
     connection = connected()
-    assert send(connection, p.Pubrel(9)) == [Released(9)]
+    assert send(connection, p.Pubrel(9)) == [Released([9])]
     assert parse_one(connection.pubcomp(9)) == p.Pubcomp(9, 0x92)
     with pytest.raises(LocalProtocolError):
         connection.pubrec(9)
@@ -555,7 +556,7 @@ def test_qos_2_duplicates_across_a_reconnect() -> None:
         p.Publish("a", qos=2, packet_id=7),
         p.Pubrel(6),
     )
-    assert events == [DuplicatePublish(5), p.Publish("a", qos=2, packet_id=7), Released(6)]
+    assert events == [DuplicatePublish(5), p.Publish("a", qos=2, packet_id=7), Released([6])]
 
 
 def test_receive_maximum() -> None:
@@ -678,13 +679,13 @@ def test_publish_at_each_qos() -> None:
     with pytest.raises(LocalProtocolError):
         connection.publish(message, 1)
     assert connection.publish(message) is not None
-    assert send(connection, p.Puback(1, 0x10)) == [Acknowledged(1, "one", 0x10)]
+    assert send(connection, p.Puback(1, 0x10)) == [Acknowledged(["one"])]
     assert connection.send_quota == 1
-    assert send(connection, p.Pubrec(2)) == [Received(2, "two")]
+    assert send(connection, p.Pubrec(2)) == [Received([2], ["two"])]
     assert connection.pubrel(2) == b"\x62\x02\0\x02"
     assert connection.send_quota == 1
-    assert send(connection, p.Pubrec(2)) == [Received(2, "two")]
-    assert send(connection, p.Pubcomp(2)) == [Acknowledged(2, "two")]
+    assert send(connection, p.Pubrec(2)) == [Received([2], ["two"])]
+    assert send(connection, p.Pubcomp(2)) == [Completed([2], ["two"])]
     assert connection.send_quota == 2
     assert connection.in_flight == 0
 
@@ -693,16 +694,16 @@ def test_a_refusal_ends_the_exchange() -> None:
     connection = connected()
     connection.publish(PublishTemplate("a", b""), 2, tag="t")
     why = Properties(reason_string="w")
-    assert send(connection, p.Pubrec(1, 0x97, why)) == [Acknowledged(1, "t", 0x97, why)]
+    assert send(connection, p.Pubrec(1, 0x97, why)) == [Refused("t", 0x97, why)]
     assert connection.in_flight == 0
     assert send(connection, p.Pubrec(1, 0x97)) == []
 
 
 def test_acknowledgements_of_nothing() -> None:
     connection = connected()
-    assert send(connection, p.Puback(9)) == [UnknownPacketId(p.Puback(9))]
-    assert send(connection, p.Pubcomp(9)) == [UnknownPacketId(p.Pubcomp(9))]
-    assert send(connection, p.Pubrec(9)) == [Received(9)]
+    assert send(connection, p.Puback(9)) == [Acknowledged([])]
+    assert send(connection, p.Pubcomp(9)) == [Completed([], [])]
+    assert send(connection, p.Pubrec(9)) == [Received([9], [None])]
     assert parse_one(connection.pubrel(9)) == p.Pubrel(9, 0x92)
 
 
@@ -719,7 +720,45 @@ def test_acknowledgements_of_nothing() -> None:
 def test_acknowledgement_of_another_qos(qos: int, packet: Packet) -> None:
     connection = connected()
     connection.publish(PublishTemplate("a", b""), qos)
-    assert failure(send(connection, packet)).error.rule is Rule.ACK_OF_OTHER_QOS
+    assert failure(send(connection, packet)[-1:]).error.rule is Rule.ACK_OF_OTHER_QOS
+
+
+def test_acknowledgements_before_a_wrong_one_count() -> None:
+    connection = connected()
+    assert list(connection.number(1, ["one", "two", "three"])) == [1, 2, 3]
+    assert list(connection.number(2, ["four", "five"])) == [4, 5]
+    assert send(connection, p.Pubrec(4)) == [Received([4], ["four"])]
+    for packets, event in (
+        ([p.Puback(1), p.Puback(2), p.Puback(5)], Acknowledged(["one", "two"])),
+        ([p.Pubcomp(4), p.Pubcomp(5)], Completed([4], ["four"])),
+    ):
+        connection.state = State.CONNECTED
+        first, last = send(connection, *packets)
+        assert first == event
+        assert failure([last]).error.rule is Rule.ACK_OF_OTHER_QOS
+    assert connection.in_flight == 2
+
+
+def test_messages_made_elsewhere() -> None:
+    connection = connected(client(receive_maximum=4))
+    with pytest.raises(LocalProtocolError):
+        connection.number(1, "five!")
+    assert list(connection.number(1, "ab")) == [1, 2]
+    assert connection.publish(PublishTemplate("a", b""), 2, tag="c") is not None
+    assert send(connection, p.Puback(1), p.Puback(2)) == [Acknowledged(["a", "b"])]
+    assert list(connection.number(2, "def")) == [4, 5, 6]
+    assert connection.send_quota == 0
+    # Who sends them keeps them; so with a PUBCOMP that is owed there is nothing to keep.
+    send(connection, p.Pubrec(5))
+    assert [record.tag for record in connection.session_state().outbound] == ["c", "e"]
+
+
+def test_identifiers_of_messages_made_elsewhere_go_round() -> None:
+    connection = connected()
+    connection.number(1, [None] * 65_533)
+    send(connection, p.Puback(1), p.Puback(3), p.Puback(4))
+    assert list(connection.number(1, [None] * 4)) == [65_534, 65_535, 1, 3]
+    assert connection.send_quota == 1
 
 
 def test_packet_identifiers_go_round_and_are_not_reused_in_flight() -> None:
@@ -811,7 +850,7 @@ def test_resend() -> None:
     assert connection.resend().data == b""
     # Limited by the identifiers that are free.
     assert connection.send_quota == 65_531
-    assert send(connection, p.Pubcomp(3), p.Puback(1)) == [Acknowledged(3, 3), Acknowledged(1, 1)]
+    assert send(connection, p.Pubcomp(3), p.Puback(1)) == [Completed([3], [3]), Acknowledged([1])]
     data = connection.publish(PublishTemplate("a", b""), 1)
     assert data is not None
     packet = parse_one(data)
@@ -1015,9 +1054,9 @@ def answer(connection: ServerConnection, event: Event) -> None:
         case DuplicatePublish():
             connection.pubrec(event.packet_id)
         case Released():
-            connection.pubcomp(event.packet_id)
+            connection.pubcomp(*event.packet_ids)
         case Received():
-            connection.pubrel(event.packet_id)
+            connection.pubrel(*event.packet_ids)
         case p.Subscribe():
             connection.suback(event.packet_id, tuple(s.qos for s in event.subscriptions))
         case p.Unsubscribe():
@@ -1035,12 +1074,28 @@ def in_flight_5() -> SessionState:
 
 
 def strip_errors(events: list[Event]) -> list[object]:
-    # A duplicate that comes before its PUBREC has gone out is no event: that depends on the pieces.
-    return [
-        (event.error.rule, event.reply) if isinstance(event, Failed) else event
-        for event in events
-        if not isinstance(event, DuplicatePublish)
-    ]
+    # A duplicate that comes before its PUBREC has gone out is no event, and acknowledgements that
+    # come together are one: that depends on the pieces.
+    stripped: list[object] = []
+    for event in events:
+        match event:
+            case Failed():
+                stripped.append((event.error.rule, event.reply))
+            case Acknowledged():
+                stripped += [Acknowledged([tag]) for tag in event.tags]
+            case Received():
+                pairs = zip(event.packet_ids, event.tags, strict=True)
+                stripped += [Received([packet_id], [tag]) for packet_id, tag in pairs]
+            case Completed():
+                pairs = zip(event.packet_ids, event.tags, strict=True)
+                stripped += [Completed([packet_id], [tag]) for packet_id, tag in pairs]
+            case Released():
+                stripped += [Released([packet_id]) for packet_id in event.packet_ids]
+            case DuplicatePublish():
+                pass
+            case _:
+                stripped.append(event)
+    return stripped
 
 
 SETTINGS = [
