@@ -171,7 +171,10 @@ class Decoder:
                 break
             length = data[position + 1]
             if length > 127:
-                length, body = _read_remaining_length(data, position + 1, end)
+                if body < end and data[body] < 128:
+                    length, body = length & 127 | data[body] << 7, body + 1
+                else:
+                    length, body = _read_remaining_length(data, position + 1, end)
                 if not body:
                     self._needed = end - position + 1
                     break

@@ -53,6 +53,7 @@ class Styles:
 _MAX_STYLES: Final = 10_000
 _NO_TOPIC: Final = b"\0\0"
 _NO_PROPERTIES: Final = b"\0"
+_ID_TO_COME: Final = b""
 _PACK_ID: Final = Struct(">H").pack
 
 
@@ -65,15 +66,17 @@ class Encoded:
 
     __slots__ = ("_pieces", "count", "data", "largest", "style")
 
-    def __init__(self, style: Style, qos: int, pieces: list[bytes], largest: int) -> None:
+    def __init__(
+        self, style: Style, qos: int, pieces: list[bytes], count: int, largest: int
+    ) -> None:
         self.style = style
-        self.count = len(pieces) // 4
+        self.count = count
         self.largest = largest
         self._pieces = pieces
         self.data = b"" if qos else b"".join(pieces)
 
     def numbered(self, packet_ids: Sequence[int]) -> bytes:
-        """Return them at QoS 1 or 2, each with its packet identifier."""
+        """Return them at QoS 1 or 2, each with its packet identifier, its second piece of four."""
         pieces = self._pieces
         pieces[1::4] = list(map(_PACK_ID, packet_ids))
         return b"".join(pieces)
@@ -138,19 +141,23 @@ def encode_messages(
             fields = identifiers + fields_of(message, now, lossy)
             properties = encode_varint(len(fields)) + fields
         retain = retained or (keeps_retain and message.retain)
-        size = len(payload) + len(properties)
+        size = len(payload)
         head = heads.get(size)
-        if head is None or retain:
-            rest = id_size + size + len(topic_part)
+        if head is None or retain or properties is not plain:
+            rest = len(topic_part) + id_size + len(properties) + size
             head = (first | retain).to_bytes(1, "big") + encode_varint(rest) + topic_part
-            largest = max(largest, len(head) + id_size + size)
+            largest = max(largest, len(head) + id_size + len(properties) + size)
+            if not qos:
+                head += properties
             if alias is not None:
                 topic_part = _NO_TOPIC
-            elif not retain:
+            elif not retain and properties is plain:
                 heads[size] = head
-        # The second piece is where the packet identifier goes.
-        pieces += (head, b"", properties, payload)
-    return Encoded(style, qos, pieces, largest)
+        if qos:
+            pieces += (head, _ID_TO_COME, properties, payload)
+        else:
+            pieces += (head, payload)
+    return Encoded(style, qos, pieces, len(messages), largest)
 
 
 class Recent:

@@ -151,10 +151,11 @@ class EmbeddedEngine(Engine):
         self._last_id += count
         return range(first, first + count)
 
-    def next_token(self) -> int:
-        """Return a fencing token, higher than any before."""
-        self._last_token += 1
-        return self._last_token
+    def next_tokens(self, count: int) -> range:
+        """Return fencing tokens, each higher than any before."""
+        first = self._last_token + 1
+        self._last_token += count
+        return range(first, first + count)
 
     def commit(self) -> Commit:
         """Return the commit of everything handed over so far."""

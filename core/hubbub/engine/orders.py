@@ -7,7 +7,7 @@ front and are passed over then, so leaving costs nothing.
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush, merge
 from itertools import chain
 from math import inf
@@ -68,6 +68,25 @@ class Lane:
             arrived.popleft()
         return head
 
+    def lease(self, limit: int) -> list[Entry]:
+        """Remove the first `limit` entries; they are leased, so that none is taken twice."""
+        leased: list[Entry] = []
+        arrived = self.arrived
+        while len(leased) < limit:
+            if self.returned:
+                entry = self.take()
+                if entry is None:
+                    break
+            elif arrived:
+                entry = arrived.popleft()
+                if entry.state is not State.READY:
+                    continue
+            else:
+                break
+            entry.state = State.LEASED
+            leased.append(entry)
+        return leased
+
     def compact(self) -> None:
         """Forget the entries that left, and where an entry stands a second time."""
         self.arrived = deque(each for each in self.arrived if each.state is State.READY)
@@ -103,6 +122,14 @@ class Order(ABC):
     def take(self, batch: object) -> Entry | None:
         """Remove the next entry for the receiver of `batch`; None if nothing may be given."""
 
+    def lease(self, limit: int, batch: object) -> list[Entry]:
+        """Remove the next entries, up to `limit`, for the receiver of `batch`; they are leased."""
+        leased: list[Entry] = []
+        while len(leased) < limit and (entry := self.take(batch)) is not None:
+            entry.state = State.LEASED
+            leased.append(entry)
+        return leased
+
     @abstractmethod
     def take_first(self) -> Entry | None:
         """Remove the entry that a full queue gives up first, whatever its group's state."""
@@ -111,8 +138,8 @@ class Order(ABC):
     def oldest(self) -> Entry | None:
         """Return the entry that has waited longest, untouched."""
 
-    def freed(self, entry: Entry) -> None:  # noqa: B027 - only groups care
-        """Note that an entry that was taken is not leased any more."""
+    def freed(self, entries: Sequence[Entry]) -> None:  # noqa: B027 - only groups care
+        """Note that entries that were taken are not leased any more."""
 
     def hold(self, entry: Entry) -> None:  # noqa: B027 - only groups care
         """Note that an entry is leased that was never put here, or was taken by another way."""
@@ -139,6 +166,10 @@ class ArrivalOrder(Order):
     def take(self, batch: object) -> Entry | None:
         """Remove the next entry."""
         return self._lane.take()
+
+    def lease(self, limit: int, batch: object) -> list[Entry]:
+        """Remove the next entries."""
+        return self._lane.lease(limit)
 
     def take_first(self) -> Entry | None:
         """Remove the oldest entry."""
@@ -312,11 +343,12 @@ class GroupOrder(Order):
         """Return the entry that has waited longest, untouched."""
         return _first(group.lane for group in self._groups.values())
 
-    def freed(self, entry: Entry) -> None:
-        """Open the group again, unless an entry before its next one is still held."""
-        group = self._groups[entry.group or ""]
-        group.free(entry)
-        self._open(group)
+    def freed(self, entries: Sequence[Entry]) -> None:
+        """Open the groups again, unless an entry before their next one is still held."""
+        for entry in entries:
+            group = self._groups[entry.group or ""]
+            group.free(entry)
+            self._open(group)
 
     def compact(self) -> None:
         """Forget entries that left by another way."""
@@ -405,11 +437,12 @@ class FairOrder(Order):
         """Return the entry that has waited longest, untouched."""
         return _first(group.lane for group in self._groups.values())
 
-    def freed(self, entry: Entry) -> None:
-        """One less of its group is held."""
-        if entry.group and (group := self._groups.get(entry.group)) is not None:
-            group.held -= 1
-            self._rank(group)
+    def freed(self, entries: Sequence[Entry]) -> None:
+        """One less of its group is held for each."""
+        for entry in entries:
+            if entry.group and (group := self._groups.get(entry.group)) is not None:
+                group.held -= 1
+                self._rank(group)
 
     def hold(self, entry: Entry) -> None:
         """Note that an entry is leased that was never put here, or taken by another way."""

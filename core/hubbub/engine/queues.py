@@ -57,8 +57,8 @@ class Host(Protocol):
         """Whether no time passes yet."""
         ...
 
-    def next_token(self) -> int:
-        """A fencing token, higher than any before."""
+    def next_tokens(self, count: int) -> range:
+        """Fencing tokens, each higher than any before."""
         ...
 
     def arm(self, queue: "MemoryQueue", when: int) -> None:
@@ -206,12 +206,12 @@ class MemoryQueue(Queue):
         if delay > 0:
             self._delay(entry, now + delay)
         else:
-            self._visible += 1
-            self._visible_bytes += entry.size
             self._put(entry)
 
     def _put(self, entry: Entry) -> None:
         """Let an entry wait at its place."""
+        self._visible += 1
+        self._visible_bytes += entry.size
         self._order.put(entry)
         if self._choices:
             self._choices.offer(entry, self._visible)
@@ -337,7 +337,7 @@ class MemoryQueue(Queue):
             entry = self.entries.get(delivery.receipt.message)
             if entry is not None and entry.token == delivery.receipt.token:
                 entry.receives -= 1
-                self._end_lease(entry)
+                self._end_leases([entry])
                 self._return(entry)
         self.dispatch()
 
@@ -415,9 +415,8 @@ class MemoryQueue(Queue):
                 break
             deliveries = self._lease(entries, consumer.terms, consumer)
             if consumer.terms.settled:
-                for entry in entries:
-                    self._end_lease(entry)
-                    self._remove(entry)
+                self._end_leases(entries)
+                self._remove(entries)
             if consumer in served:
                 served[consumer] += deliveries
             else:
@@ -431,22 +430,22 @@ class MemoryQueue(Queue):
             limit = min(limit, settings.max_in_flight - self._in_flight)
         taken: list[Entry] = []
         batch = batch or taken
-        take, max_receives = self._order.take, settings.max_receives
+        max_receives = settings.max_receives
         while len(taken) < limit:
-            entry = take(batch)
-            if entry is None:
+            # What is given up may change what comes next, so where that happens: one by one.
+            few = limit - len(taken) if max_receives is None else 1
+            entries = self._order.lease(few, batch)
+            if not entries:
                 break
-            self._visible -= 1
-            self._visible_bytes -= entry.size
-            if max_receives is not None and self._is_given_up(entry):
-                entry.state = LEASED
-                self._in_flight += 1
-                self._end_lease(entry)
-                self._give_up(entry, "delivery_limit")
+            self._visible -= len(entries)
+            self._in_flight += len(entries)
+            for entry in entries:
+                self._visible_bytes -= entry.size
+            if max_receives is not None and self._is_given_up(entries[0]):
+                self._end_leases(entries)
+                self._give_up(entries[0], "delivery_limit")
                 continue
-            entry.state = LEASED
-            taken.append(entry)
-        self._in_flight += len(taken)
+            taken += entries
         return taken
 
     def _choose(self, consumer: PushConsumer, choice: Choice, limit: int) -> list[Entry]:
@@ -473,7 +472,7 @@ class MemoryQueue(Queue):
             self._in_flight += 1
             self._order.hold(entry)
             if self._is_given_up(entry):
-                self._end_lease(entry)
+                self._end_leases([entry])
                 self._give_up(entry, "delivery_limit")
             else:
                 taken.append(entry)
@@ -499,23 +498,24 @@ class MemoryQueue(Queue):
         if not entries:
             return []
         host, name, number = self._host, self.name, self.number
+        owner = terms.owner
         now = host.clock.now()
         deadline = None if terms.lease is None else now + terms.lease
         self._load(entries)
+        held = self._held.setdefault(owner, {}) if deadline is None else {}
         deliveries = []
-        for entry in entries:
-            redelivered = entry.receives > 0
-            entry.receives += 1
+        for entry, token in zip(entries, host.next_tokens(len(entries)), strict=True):
+            receives = entry.receives = entry.receives + 1
             if not entry.first_received:
                 entry.first_received = now
-            entry.token = token = host.next_token()
-            entry.owner = terms.owner
+            entry.token = token
+            entry.owner = owner
             entry.consumer = consumer
             message = entry.message
             assert message is not None
             if deadline is None:
                 entry.visible_at = 0
-                self._held.setdefault(terms.owner, {})[entry.id] = entry
+                held[entry.id] = entry
             if entry.stored and not terms.settled:
                 host.journal.touch(number, entry)
             deliveries.append(
@@ -523,8 +523,8 @@ class MemoryQueue(Queue):
                     name,
                     message,
                     Receipt(number, entry.id, token),
-                    entry.receives,
-                    redelivered,
+                    receives,
+                    receives > 1,
                     entry.first_received,
                     deadline,
                 )
@@ -552,27 +552,55 @@ class MemoryQueue(Queue):
     ) -> Settlement:
         """End leases."""
         self._check()
-        failed: tuple[int, ...] = ()
         with _OneDispatch(self):
-            for index, receipt in enumerate(receipts):
-                entry = self.entries.get(receipt.message)
-                if entry is None or receipt.token < entry.token:
-                    failed += (index,)
-                    continue
-                if entry.state is LEASED:
-                    self._end_lease(entry)
-                    if outcome is Outcome.RELEASE:
-                        self._return(entry)
-                        continue
-                elif outcome is Outcome.RELEASE:
-                    continue  # it is back already
-                else:
-                    self._leave_waiting(entry)
-                if outcome is Outcome.ACCEPT:
-                    self._remove(entry)
-                else:
-                    self._give_up(entry, reason)
+            if outcome is Outcome.ACCEPT:
+                failed = self._accept(receipts)
+            else:
+                failed = self._refuse(receipts, outcome, reason)
         return Settlement(failed, self._host.journal.commit())
+
+    def _accept(self, receipts: Sequence[Receipt]) -> tuple[int, ...]:
+        """Forget messages that are done with; return the indexes of receipts that do not count."""
+        entries = self.entries
+        failed: tuple[int, ...] = ()
+        leased: list[Entry] = []
+        done: list[Entry] = []
+        for index, receipt in enumerate(receipts):
+            entry = entries.get(receipt.message)
+            if entry is None or receipt.token < entry.token or entry.state is GONE:
+                failed += (index,)
+                continue
+            if entry.state is LEASED:
+                leased.append(entry)
+                entry.state = GONE  # for a receipt that comes twice
+            else:
+                self._leave_waiting(entry)
+            done.append(entry)
+        self._end_leases(leased)
+        self._remove(done)
+        return failed
+
+    def _refuse(
+        self, receipts: Sequence[Receipt], outcome: Outcome, reason: str
+    ) -> tuple[int, ...]:
+        """Give messages back, or give them up; return the indexes of receipts that do not count."""
+        failed: tuple[int, ...] = ()
+        for index, receipt in enumerate(receipts):
+            entry = self.entries.get(receipt.message)
+            if entry is None or receipt.token < entry.token:
+                failed += (index,)
+                continue
+            if entry.state is LEASED:
+                self._end_leases([entry])
+                if outcome is Outcome.RELEASE:
+                    self._return(entry)
+                    continue
+            elif outcome is Outcome.RELEASE:
+                continue  # it is back already
+            else:
+                self._leave_waiting(entry)
+            self._give_up(entry, reason)
+        return failed
 
     async def extend(
         self, receipts: Sequence[Receipt], lease: int, *, let_go: bool = False
@@ -587,12 +615,12 @@ class MemoryQueue(Queue):
                 if entry is None or receipt.token != entry.token or entry.state is not LEASED:
                     failed += (index,)
                 elif lease <= 0:
-                    self._end_lease(entry)
+                    self._end_leases([entry])
                     self._return(entry)
                 else:
                     self._clockwork.lease([entry], now + lease, self._in_flight)
                     if let_go:
-                        self._disown(entry)
+                        self._disown([entry])
         return Settlement(failed, DONE)
 
     def tag(self, receipt: Receipt, tag: int) -> Commit:
@@ -629,7 +657,7 @@ class MemoryQueue(Queue):
         """Give back all that an owner holds."""
         with _OneDispatch(self):
             for entry in list(self._held.get(owner, {}).values()):
-                self._end_lease(entry)
+                self._end_leases([entry])
                 self._return(entry)
 
     def lease_of(self, receipt: Receipt) -> LeaseState:
@@ -652,24 +680,29 @@ class MemoryQueue(Queue):
             return None
         return Receipt(self.number, entry.id, entry.token)
 
-    def _end_lease(self, entry: Entry) -> None:
-        """The entry is nobody's now: neither waiting nor leased until its next step."""
-        self._in_flight -= 1
-        self._order.freed(entry)
-        self._disown(entry)
+    def _end_leases(self, entries: Sequence[Entry]) -> None:
+        """The entries are nobody's now: neither waiting nor leased until their next step."""
+        self._in_flight -= len(entries)
+        self._order.freed(entries)
+        self._disown(entries)
 
-    def _disown(self, entry: Entry) -> None:
-        """Take a leased entry from its owner and consumer."""
-        consumer, entry.consumer = entry.consumer, None
-        owner, entry.owner = entry.owner, None
-        if owner is not None and (held := self._held.get(owner)) is not None:
-            held.pop(entry.id, None)
-            if not held:
-                del self._held[owner]
-        entry.tag = 0
-        if consumer is not None:
+    def _disown(self, entries: Sequence[Entry]) -> None:
+        """Take leased entries from their owners and consumers."""
+        freed: dict[PushConsumer, int] = {}
+        held = self._held
+        for entry in entries:
+            owner, consumer = entry.owner, entry.consumer
+            entry.owner = entry.consumer = None
+            entry.tag = 0
+            if owner is not None and (own := held.get(owner)) is not None:
+                own.pop(entry.id, None)
+                if not own:
+                    del held[owner]
+            if consumer is not None:
+                freed[consumer] = freed.get(consumer, 0) + 1
+        for consumer, count in freed.items():
             for window in consumer.terms.windows:
-                window.give_back()
+                window.give_back(count)
 
     def _return(self, entry: Entry, expired_at: int = 0) -> None:
         """Put an entry back at its place, unless it came back too late, or once too often.
@@ -692,8 +725,6 @@ class MemoryQueue(Queue):
             return
         entry.state = READY
         entry.visible_at = expired_at
-        self._visible += 1
-        self._visible_bytes += entry.size
         self._put(entry)
 
     def _leave_ready(self, entry: Entry) -> None:
@@ -712,15 +743,19 @@ class MemoryQueue(Queue):
             self._left = 0
             self._order.compact()
 
-    def _remove(self, entry: Entry) -> None:
-        """Forget an entry for good."""
-        entry.state = GONE
-        del self.entries[entry.id]
-        self._bytes -= entry.size
-        if entry.message is not None:
-            self._host.count(-entry.size - MEMORY_COST)
-        if entry.stored:
-            self._host.journal.remove(self.number, entry)
+    def _remove(self, entries: Sequence[Entry]) -> None:
+        """Forget entries for good."""
+        known, journal, number = self.entries, self._host.journal, self.number
+        freed = 0
+        for entry in entries:
+            entry.state = GONE
+            del known[entry.id]
+            self._bytes -= entry.size
+            if entry.message is not None:
+                freed += entry.size + MEMORY_COST
+            if entry.stored:
+                journal.remove(number, entry)
+        self._host.count(-freed)
 
     def _give_up(self, entry: Entry, reason: str) -> None:
         """Dead-letter an entry that nobody holds.
@@ -737,7 +772,7 @@ class MemoryQueue(Queue):
             if entry.expires_at is not None:
                 self._clockwork.expire(entry, entry.visible_at)
         else:
-            self._remove(entry)
+            self._remove([entry])
 
     # time
 
@@ -750,7 +785,7 @@ class MemoryQueue(Queue):
             self._delayed_count -= 1
             self._return(entry)
         for entry in self._clockwork.ended_leases(now):
-            self._end_lease(entry)
+            self._end_leases([entry])
             self._return(entry, entry.visible_at)
             if entry.stored and entry.state is READY:
                 host.journal.touch(self.number, entry)
@@ -761,7 +796,7 @@ class MemoryQueue(Queue):
         if settings.retention is not None:
             for entry in self._clockwork.outlived(now, settings.retention):
                 self._leave_waiting(entry)
-                self._remove(entry)
+                self._remove([entry])
         if settings.expires is not None and self._line.empty:
             if now >= self.last_used + settings.expires:
                 host.retire(self)
@@ -809,10 +844,10 @@ class MemoryQueue(Queue):
         with _OneDispatch(self):
             for entry in dropped:
                 if entry.state is LEASED:
-                    self._end_lease(entry)
+                    self._end_leases([entry])
                 else:
                     self._leave_waiting(entry)
-                self._remove(entry)
+                self._remove([entry])
             self._order.compact()
             self._left = 0
         return len(dropped), self._host.journal.commit()
@@ -855,7 +890,7 @@ class MemoryQueue(Queue):
         )
         for entry in self.entries.values():
             if entry.state is LEASED:
-                self._end_lease(entry)
+                self._end_leases([entry])
             entry.state = GONE
         self.entries.clear()
         self._order = _order_for(self.settings)
