@@ -344,6 +344,7 @@ LANES = (
     ),
     _rate("mqtt0", "MQTT QoS 0, 1 publisher → 1 subscriber", "mqtt"),
     _rate("mqtt1", "MQTT QoS 1, 1 → 1", "mqtt", qos=1, window=500),
+    _rate("mqtt2", "MQTT QoS 2, 1 → 1", "mqtt", qos=2, window=500),
     _rate("mqtt0-fan", "MQTT QoS 0, 1 → 50, deliveries", "mqtt", subscribers=50, window=200),
     _rate("mqtt1-fan", "MQTT QoS 1, 1 → 50, deliveries", "mqtt", qos=1, subscribers=50, window=200),
     _rate("mqtt0-paced", "MQTT QoS 0 at 1000 messages/s", "mqtt", compare="p99_ms", rate=1000),

@@ -123,7 +123,7 @@ int main(int argc, char **argv) {
   if (!options.port) die("--port is needed");
   if (options.size < 32) die("--size must be at least 32");
   if (options.unacked < 1 || options.unacked > 60000) die("--unacked must be from 1 to 60000");
-  if (options.qos < 0 || options.qos > 1) die("--qos must be 0 or 1");
+  if (options.qos < 0 || options.qos > 2) die("--qos must be 0, 1 or 2");
   if (options.batch < 1 || options.batch > 10) die("--batch must be from 1 to 10");
   if (options.connections < 1 || options.subscribers < 1) die("at least one connection");
 

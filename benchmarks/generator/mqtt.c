@@ -2,7 +2,9 @@
 #include "bench.h"
 #include <unistd.h>
 
-enum { CONNACK = 2, PUBLISH = 3, PUBACK = 4, SUBACK = 9, PINGRESP = 13 };
+enum {
+  CONNACK = 2, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK = 9, PINGRESP = 13
+};
 
 #define KEEP_ALIVE_S 600
 static Buffer packet; /* the PUBLISH to send, but for packet id, time and sequence number */
@@ -72,17 +74,23 @@ static Connection *connect_client(const char *role, int number) {
   return c;
 }
 
+static void answer(Connection *c, int type, const uint8_t *packet_id) {
+  const uint8_t bytes[4] = {type << 4 | (type == PUBREL ? 2 : 0), 2, packet_id[0], packet_id[1]};
+  buffer_add(&c->out, bytes, sizeof bytes);
+}
+
 static void on_bytes(Connection *c) {
   size_t length, head;
   const uint8_t *p;
   while ((head = read_head(p = buffer_bytes(&c->in), buffer_length(&c->in), &length))) {
-    int type = p[0] >> 4;
-    if (type == PUBACK) traffic.acked++;
+    int type = p[0] >> 4, qos = (p[0] >> 1) & 3;
+    if (type == PUBACK || type == PUBCOMP) traffic.acked++;
+    if (type == PUBREC) answer(c, PUBREL, p + head);
+    if (type == PUBREL) answer(c, PUBCOMP, p + head);
     if (type == PUBLISH) {
       size_t body = head + 2 + read16(p + head);
-      if ((p[0] >> 1) & 3) {
-        const uint8_t puback[4] = {PUBACK << 4, 2, p[body], p[body + 1]};
-        buffer_add(&c->out, puback, sizeof puback);
+      if (qos) {
+        answer(c, qos == 1 ? PUBACK : PUBREC, p + body);
         body += 2;
       }
       body_received(c, p + body, head + length - body);

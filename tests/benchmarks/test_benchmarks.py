@@ -39,7 +39,7 @@ def lane(*, lower_is_better: bool = False) -> Lane:
 
 def test_lanes_run_against_our_hub(needs_compiler: None, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    lanes = ["sqs-batch", "sns", "kinesis", "gateway", "mqtt1", "amqp-durable"]
+    lanes = ["sqs-batch", "sns", "kinesis", "gateway", "mqtt1", "mqtt2", "amqp-durable"]
     lanes += ["stomp-client", "websocket-fan"]
     command = [sys.executable, str(RUN), *lanes, "--peers", "none", "--rounds", "1"]
     command += ["--seconds", "1", "--warm", "0.1"]  # less is too little on a busy machine
