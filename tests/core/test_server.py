@@ -738,8 +738,9 @@ async def test_client_certificates(
         async with tls_connect(running, context) as stream:
             assert await read_all(stream) == b"('Device 7', 'device@example.org')"
         async with tls_connect(running, client_context(ca)) as anonymous:
-            with pytest.raises(trio.BrokenResourceError):
+            with pytest.raises(trio.BrokenResourceError) as caught:
                 await anonymous.receive_some()
+            assert "certificate required" in str(caught.value.__cause__)
         await until(lambda: bool(running.stats.handshake_failures))
         assert running.errors == []
 

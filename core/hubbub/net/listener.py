@@ -47,6 +47,8 @@ ACCEPT_BATCH = 64
 PORT_ATTEMPTS = 10
 FIRST_BACK_OFF = 0.05
 LONGEST_BACK_OFF = 1.0
+ALERT_LINGER = 1.0
+"""Seconds in which a client can read why its TLS handshake failed, before it is cut off."""
 
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -391,6 +393,7 @@ class _Server:
                 await stream.do_handshake()
         except (trio.BrokenResourceError, trio.TooSlowError):
             self._stats.handshake_failures += 1
+            await _send_alert(stream)
             return None
         return StreamTransport(
             stream,
@@ -408,6 +411,22 @@ class _Server:
     def _report(self, error: BaseException, transport: Transport | None) -> None:
         if self._on_error is not None:
             self._on_error(error, transport)
+
+
+async def _send_alert(stream: trio.SSLStream[trio.SocketStream]) -> None:
+    """Tell a client why its handshake failed (RFC 8446, 6.2), and let it read that.
+
+    Trio, up to 0.35 at least, leaves the alert in a buffer that has no public name.
+    """
+    alert = stream._outgoing.read()
+    if not alert:
+        return
+    connection = stream.transport_stream
+    with contextlib.suppress(trio.BrokenResourceError), trio.move_on_after(ALERT_LINGER):
+        await connection.send_all(alert)
+        await connection.send_eof()
+        while await connection.receive_some():
+            pass  # closing with input that is unread would reset the connection
 
 
 async def _bind_all(addresses: Sequence[str], backlog: int) -> list[socket.socket]:
