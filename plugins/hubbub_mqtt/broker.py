@@ -271,7 +271,10 @@ _BRIDGE_STATE: Final = re.compile(r"\$SYS/broker/connection/[^/]+/state")
 
 
 def is_reserved(address: str) -> bool:
-    """Whether an address is the broker's alone: `$SYS`, or an internal queue."""
-    if not address.startswith(("$SYS/", "$queue/$")):
+    """Whether no client may use an address: one of `$SYS`, of an internal queue, of `$share`.
+
+    What is published to `$share/…` nobody could subscribe to, as it means something else there.
+    """
+    if not address.startswith(("$SYS/", "$queue/$", "$share/")):
         return address == "$SYS"
     return _BRIDGE_STATE.fullmatch(address) is None

@@ -93,10 +93,26 @@ def test_what_is_not_allowed(guarded: ServedHub) -> None:
 
 
 def test_a_will_that_is_not_allowed_refuses_the_connection(guarded: ServedHub) -> None:
-    for topic, reason in (("sensors/gone", 0), ("other", 0x87), ("$SYS/broker/version", 0x87)):
+    for topic, reason in (
+        ("sensors/gone", 0), ("other", 0x87), ("$SYS/broker/version", 0x87), ("$share/a/b", 0x87),
+    ):  # fmt: skip
         with Raw(guarded.address("MQTT")) as raw:
             answer = raw.connect("w", user="sensor", password=b"secret", will=p.Will(topic))
             assert answer.reason == reason
+
+
+def test_nobody_publishes_to_what_nobody_could_subscribe_to(client: Connect) -> None:
+    subscriber, publisher = client(), client()
+    subscriber.connect("dollar-s")
+    subscriber.subscribe("$aws/#", "$share/group/to")
+    publisher.connect("dollar-p")
+    assert publisher.publish("$share/group/to", b"no", retain=True) == 0x87
+    publisher.publish("$share/group/to", b"no", 0)
+    assert publisher.publish("$SYS/broker/connection/me", b"no") == 0x87
+    assert publisher.publish("$SYS/broker/connection/me/state", b"1") == 0x10
+    assert publisher.publish("$aws/things/lamp/shadow/update", b"{}") == 0
+    assert subscriber.receive().payload == b"{}"
+    subscriber.quiet()
 
 
 def test_without_users_any_name_is_as_good_as_none(client: Connect, serve: Serve) -> None:
