@@ -132,6 +132,7 @@ from .streams import (
     hash_key,
     parse_age,
 )
+from .topics import PatternTree
 from .websocket import Framed, WebSocket, WebSocketClosed, WebSocketSettings, WebSocketTransport
 from .websocket import accept as accept_websocket
 
@@ -202,6 +203,7 @@ __all__ = [
     "Outcome",
     "OwnSessions",
     "Password",
+    "PatternTree",
     "Permission",
     "Position",
     "Principal",

@@ -1,4 +1,4 @@
-"""The subscription tree: which subscriptions see what was published to a topic.
+"""Trees of patterns and topics: which subscriptions see what was published to a topic.
 
 Topics and patterns are split into levels at ``/``; an empty level is a level. In a pattern ``+``
 stands for one level and ``#`` for any number of levels, none included; both may come anywhere and
@@ -44,120 +44,85 @@ DefaultT = TypeVar("DefaultT")
 _CacheKey: TypeAlias = str | tuple[str, str]
 
 
-class SubscriptionTree(Generic[SubscriptionT]):
-    """All subscriptions of a realm, found by topic.
+class PatternTree(Generic[ValueT]):
+    """Values by pattern, found by topic; a pattern may have several.
 
     Matching visits only the branches that can match: its cost grows with the levels of the topic
-    and the matching patterns, not with the number of subscriptions, and never exponentially,
-    however many ``#`` a pattern holds. Results are remembered for up to ``cache_entries`` topics. A
-    change forgets only the topics it concerns, so clients that come and go do not slow down those
-    who publish elsewhere.
+    and the matching patterns, not with the number of patterns, and never exponentially, however
+    many ``#`` a pattern holds.
 
-    Topics and patterns must be valid (`hubbub.address`); the tree does not check them again.
+    Topics and patterns must be valid (`check_pattern`); the tree does not check them again. Values
+    are hashable, and their hash does not change.
     """
 
-    def __init__(self, *, cache_entries: int = MATCH_CACHE_ENTRIES) -> None:
-        self._root: _PatternNode[SubscriptionT] = _PatternNode()
-        self._cache: _MatchCache[SubscriptionT] = _MatchCache(cache_entries)
+    def __init__(self) -> None:
+        self._root: _PatternNode[ValueT] = _PatternNode()
         self._length = 0
         self._added = 0
 
     def __len__(self) -> int:
         return self._length
 
-    def __iter__(self) -> Iterator[SubscriptionT]:
-        """Iterate over all subscriptions, the oldest first."""
-        return iter(_in_order(_subtree(self._root)))
+    def has(self, pattern: str, value: ValueT) -> bool:
+        """Tell whether a pattern has a value."""
+        node: _PatternNode[ValueT] | None = self._root
+        for level in pattern.split("/"):
+            if node is None:
+                return False
+            node = node.children.get(level)
+        return node is not None and value in node.values
 
-    def __contains__(self, subscription: SubscriptionT) -> bool:
-        node = self._find(subscription.pattern)
-        return node is not None and subscription in node.subscriptions
-
-    def add(self, subscription: SubscriptionT) -> None:
-        """Add a subscription. Raises `ValueError` if it is in the tree."""
+    def add(self, pattern: str, value: ValueT) -> None:
+        """Give a pattern a value. Raises `ValueError` if it has it."""
         node = self._root
-        for level in subscription.pattern.split("/"):
+        for level in pattern.split("/"):
             child = node.children.get(level)
             if child is None:
                 child = node.children[level] = _PatternNode()
             node = child
-        if subscription in node.subscriptions:
-            raise ValueError(f"already in the tree: {subscription!r}")
-        node.subscriptions[subscription] = self._added
+        if value in node.values:
+            raise ValueError(f"already in the tree: {value!r}")
+        node.values[value] = self._added
         self._added += 1
         self._length += 1
-        self._cache.forget(subscription.pattern)
 
-    def remove(self, subscription: SubscriptionT) -> None:
-        """Remove a subscription. Raises `KeyError` if it is not in the tree."""
-        levels = subscription.pattern.split("/")
+    def remove(self, pattern: str, value: ValueT) -> None:
+        """Take a value from a pattern. Raises `KeyError` if it does not have it."""
+        levels = pattern.split("/")
         path = [self._root]
         for level in levels:
             child = path[-1].children.get(level)
             if child is None:
-                raise KeyError(subscription)
+                raise KeyError(value)
             path.append(child)
-        del path[-1].subscriptions[subscription]
+        del path[-1].values[value]
         self._length -= 1
         for level in reversed(levels):
             node = path.pop()
-            if node.subscriptions or node.children:
+            if node.values or node.children:
                 break
             del path[-1].children[level]
-        self._cache.forget(subscription.pattern)
 
-    def match(self, topic: str, scope: str | None = None) -> tuple[SubscriptionT, ...]:
-        """Return the subscriptions that see a publication, each once, the oldest first."""
-        key = topic if scope is None else (topic, scope)
-        found = self._cache.recent.get(key)
-        if found is None:
-            found = self._cache.revive(topic, key)
-            if found is None:
-                found = self._match(topic, scope)
-                self._cache.remember(topic, key, found)
-        return found
-
-    def under(self, prefix: str) -> tuple[SubscriptionT, ...]:
-        """Return the subscriptions whose pattern is ``prefix`` or continues it, the oldest first.
-
-        The prefix is whole levels, and wildcards in it are compared as text: under ``a`` are ``a``,
-        ``a/b`` and ``a/#``, but not ``ab`` or ``+/b``.
-        """
-        node = self._find(prefix)
-        return () if node is None else tuple(_in_order(_subtree(node)))
-
-    def _find(self, pattern: str) -> "_PatternNode[SubscriptionT] | None":
-        node: _PatternNode[SubscriptionT] | None = self._root
-        for level in pattern.split("/"):
-            if node is None:
-                return None
-            node = node.children.get(level)
-        return node
-
-    def _match(self, topic: str, scope: str | None) -> tuple[SubscriptionT, ...]:
+    def match(self, topic: str) -> list[ValueT]:
+        """Return the values of the patterns that match a topic, the oldest first."""
         nodes = self._matching_nodes(topic)
-        if scope is None and len(nodes) == 1:
-            return tuple(nodes[0].subscriptions)
-        found = _in_order(nodes)
-        if scope is None:
-            return tuple(found)
-        return tuple([each for each in found if each.scope is None or each.scope == scope])
+        return list(nodes[0].values) if len(nodes) == 1 else _in_order(nodes)
 
-    def _matching_nodes(self, topic: str) -> "list[_PatternNode[SubscriptionT]]":
+    def _matching_nodes(self, topic: str) -> "list[_PatternNode[ValueT]]":
         # All patterns at once, as one finite automaton whose states are the nodes of the tree. A
         # node is entered by one level of the topic and left by the next, but a `#` node once
         # entered stays: it takes every further level. So every state is held at most once, and the
         # work is bounded by levels times states.
-        matching: list[_PatternNode[SubscriptionT]] = []
-        staying: list[_PatternNode[SubscriptionT]] = []
-        entered: set[_PatternNode[SubscriptionT]] = set()
+        matching: list[_PatternNode[ValueT]] = []
+        staying: list[_PatternNode[ValueT]] = []
+        entered: set[_PatternNode[ValueT]] = set()
 
-        def enter_hash(node: _PatternNode[SubscriptionT]) -> None:
+        def enter_hash(node: _PatternNode[ValueT]) -> None:
             # `#` takes no level too, so its node is entered along with the one above it.
             hash_node = node.children.get("#")
             while hash_node is not None and hash_node not in entered:
                 entered.add(hash_node)
-                if hash_node.subscriptions:
+                if hash_node.values:
                     matching.append(hash_node)
                 if not hash_node.children:
                     break
@@ -187,8 +152,54 @@ class SubscriptionTree(Generic[SubscriptionT]):
                         if child.children:
                             enter_hash(child)
             wildcards_apply = True
-        matching.extend([node for node in active if node.subscriptions])
+        matching.extend([node for node in active if node.values])
         return matching
+
+
+class SubscriptionTree(Generic[SubscriptionT]):
+    """All subscriptions of a realm, found by topic.
+
+    A `PatternTree` that remembers what it has found for up to ``cache_entries`` topics. A change
+    forgets only the topics it concerns, so clients that come and go do not slow down those who
+    publish elsewhere.
+    """
+
+    def __init__(self, *, cache_entries: int = MATCH_CACHE_ENTRIES) -> None:
+        self._tree: PatternTree[SubscriptionT] = PatternTree()
+        self._cache: _MatchCache[SubscriptionT] = _MatchCache(cache_entries)
+
+    def __len__(self) -> int:
+        return len(self._tree)
+
+    def __contains__(self, subscription: SubscriptionT) -> bool:
+        return self._tree.has(subscription.pattern, subscription)
+
+    def add(self, subscription: SubscriptionT) -> None:
+        """Add a subscription. Raises `ValueError` if it is in the tree."""
+        self._tree.add(subscription.pattern, subscription)
+        self._cache.forget(subscription.pattern)
+
+    def remove(self, subscription: SubscriptionT) -> None:
+        """Remove a subscription. Raises `KeyError` if it is not in the tree."""
+        self._tree.remove(subscription.pattern, subscription)
+        self._cache.forget(subscription.pattern)
+
+    def match(self, topic: str, scope: str | None = None) -> tuple[SubscriptionT, ...]:
+        """Return the subscriptions that see a publication, each once, the oldest first."""
+        key = topic if scope is None else (topic, scope)
+        found = self._cache.recent.get(key)
+        if found is None:
+            found = self._cache.revive(topic, key)
+            if found is None:
+                found = self._match(topic, scope)
+                self._cache.remember(topic, key, found)
+        return found
+
+    def _match(self, topic: str, scope: str | None) -> tuple[SubscriptionT, ...]:
+        found = self._tree.match(topic)
+        if scope is None:
+            return tuple(found)
+        return tuple([each for each in found if each.scope is None or each.scope == scope])
 
 
 class TopicMap(Generic[ValueT]):
@@ -334,32 +345,21 @@ class TopicMap(Generic[ValueT]):
         return node
 
 
-class _PatternNode(Generic[SubscriptionT]):
-    """One level of some patterns, with the subscriptions whose pattern ends here."""
+class _PatternNode(Generic[ValueT]):
+    """One level of some patterns, with the values of the pattern that ends here."""
 
-    __slots__ = ("children", "subscriptions")
+    __slots__ = ("children", "values")
 
     def __init__(self) -> None:
-        self.children: dict[str, _PatternNode[SubscriptionT]] = {}
-        # The value is the subscription's place in the order of all subscriptions.
-        self.subscriptions: dict[SubscriptionT, int] = {}
+        self.children: dict[str, _PatternNode[ValueT]] = {}
+        self.values: dict[ValueT, int] = {}
+        """With their places in the order of all values."""
 
 
-def _subtree(
-    root: _PatternNode[SubscriptionT],
-) -> Iterator[_PatternNode[SubscriptionT]]:
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        stack.extend(node.children.values())
-        if node.subscriptions:
-            yield node
-
-
-def _in_order(nodes: Iterable[_PatternNode[SubscriptionT]]) -> list[SubscriptionT]:
-    numbered = [item for node in nodes for item in node.subscriptions.items()]
+def _in_order(nodes: Iterable[_PatternNode[ValueT]]) -> list[ValueT]:
+    numbered = [item for node in nodes for item in node.values.items()]
     numbered.sort(key=operator.itemgetter(1))
-    return [subscription for subscription, _ in numbered]
+    return [value for value, _ in numbered]
 
 
 class _MatchCache(Generic[SubscriptionT]):

@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-from .filter_tree import FilterTree
+from hubbub import PatternTree
+
 from .topics import topic_matches
 
 _CACHED_TOPICS: Final = 512
@@ -71,7 +72,7 @@ class Filters:
         self._cache: dict[tuple[str, bool], Grant | None] = {}
         self._topics = 0
         """How many of them are filters on topics."""
-        self._tree: FilterTree[Granted] | None = None
+        self._tree: PatternTree[Granted] | None = None
         """Those, once they are many."""
         self.overlapping = False
         """Whether two filters on topics may match the same topic: there is more than one."""
@@ -102,7 +103,7 @@ class Filters:
         if granted is not None:
             self._changed(granted, -1)
             if granted.kind is Kind.TOPICS and self._tree is not None:
-                self._tree.remove(granted.source)
+                self._tree.remove(granted.source, granted)
         return granted
 
     def _changed(self, granted: Granted, count: int) -> None:
@@ -147,7 +148,7 @@ class Filters:
                 if each.kind is Kind.TOPICS and topic_matches(each.source, topic)
             ]
         if self._tree is None:
-            self._tree = FilterTree()
+            self._tree = PatternTree()
             for each in self._granted.values():
                 if each.kind is Kind.TOPICS:
                     self._tree.add(each.source, each)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubbub_mqtt.filter_tree import FilterTree
 from hubbub_mqtt.filters import Filters, Granted, Kind
-from hubbub_mqtt.topics import topic_matches
 
 LEVEL = st.sampled_from(["", "a", "b", "$a"])
 TOPIC = st.lists(LEVEL, min_size=1, max_size=4).map("/".join).filter(bool)
@@ -16,18 +14,6 @@ FILTER = st.builds(
     st.lists(LEVEL | st.just("+"), max_size=4),
     st.sampled_from([[], ["#"]]),
 ).filter(bool)
-
-
-@given(st.lists(FILTER, unique=True), st.lists(FILTER), TOPIC)
-def test_the_tree_finds_what_matches(added: list[str], removed: list[str], topic: str) -> None:
-    tree: FilterTree[str] = FilterTree()
-    for each in added:
-        tree.add(each, "old")
-        tree.add(each, each)
-    for each in removed:
-        tree.remove(each)
-    left = set(added) - set(removed)
-    assert sorted(tree.match(topic)) == sorted(f for f in left if topic_matches(f, topic))
 
 
 @given(st.lists(FILTER, unique=True, min_size=1), st.lists(FILTER), TOPIC, st.booleans())
