@@ -1,6 +1,6 @@
 """The part of a session that is in flight: packet identifiers, quotas and what is acknowledged.
 
-It outlives the network connection when the session does (4.1), so it can be exported and restored.
+It outlives the network connection when the session does (4.1), so it can be restored.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Final
 
 import msgspec
 
-from .encode import PublishTemplate
 from .errors import MqttError, Rule
 
 _LAST_PACKET_ID: Final = 0xFFFF
@@ -26,28 +25,21 @@ class OutboundState(Enum):
     PUBCOMP = "pubcomp"
 
 
-class OutboundRecord(msgspec.Struct):
+class OutboundRecord(msgspec.Struct, gc=False):
     """A message of QoS 1 or 2 that was sent and is not yet acknowledged.
 
-    `tag` is the caller's: a lease, a message id, anything by which to settle the message. `message`
-    is what to send again; None once the state is PUBCOMP, and if the caller keeps the message.
+    `tag` is the caller's: a lease, a message id, anything by which to settle the message.
+    `message` is the PUBLISH to send again, of a session that is resumed.
     """
 
     packet_id: int
     state: OutboundState
-    message: PublishTemplate | None = None
-    retain: bool = False
-    subscription_identifiers: tuple[int, ...] = ()
     tag: object = None
-
-    @property
-    def qos(self) -> int:
-        """1 or 2."""
-        return 1 if self.state is OutboundState.PUBACK else 2
+    message: bytes = b""
 
 
 class SessionState(msgspec.Struct, frozen=True):
-    """What is in flight in a session, to be kept until its client is back.
+    """What was in flight in a session when its client was last seen.
 
     `outbound` is in the order in which the messages were first sent [MQTT-4.6.0-1]; `inbound` has
     the packet identifiers of the client's QoS 2 messages that have been taken over and not yet been
@@ -81,10 +73,6 @@ class Outbound:
     def __len__(self) -> int:
         """How many messages are in flight."""
         return len(self._records)
-
-    def records(self) -> tuple[OutboundRecord, ...]:
-        """The messages in flight, the oldest first."""
-        return tuple(self._records.values())
 
     @property
     def last_packet_id(self) -> int:
@@ -160,7 +148,6 @@ class Outbound:
         if record is not None and record.state is not OutboundState.PUBCOMP:
             _check_state(record, OutboundState.PUBREC)
             record.state = OutboundState.PUBCOMP
-            record.message = None
         return record
 
     def awaits_pubcomp(self, packet_id: int) -> bool:
@@ -206,14 +193,6 @@ class Inbound:
     def __len__(self) -> int:
         """How many messages count towards the receive maximum."""
         return len(self._qos1) + len(self._qos2)
-
-    def taken_over(self) -> frozenset[int]:
-        """Identifiers of QoS 2 messages that have been taken over and not been released."""
-        return frozenset(
-            packet_id
-            for packet_id, state in self._qos2.items()
-            if state is not InboundQos2.PUBLISHED
-        )
 
     def publish_qos1(self, packet_id: int) -> None:
         """Note a QoS 1 PUBLISH: each is a new message [MQTT-4.3.2-5]."""

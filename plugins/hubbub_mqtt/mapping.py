@@ -15,7 +15,6 @@ import msgspec
 
 from hubbub import HeaderValue, Message, Wire
 
-from .encode import PublishTemplate
 from .packets import Publish, Version, Will
 from .properties import NO_PROPERTIES, Place, Properties, encode_property_fields
 
@@ -155,16 +154,6 @@ def _headers(pairs: tuple[tuple[str, str], ...]) -> dict[str, HeaderValue]:
         else:
             headers[name] = [known, value]
     return headers
-
-
-def template_of(
-    message: Message, topic: str, version: Version, now: int, lossy: Lossy
-) -> PublishTemplate:
-    """Make a message ready for the subscribers of one version, at this moment."""
-    if version is not Version.V5:
-        count_losses(message, lossy)
-        return PublishTemplate.of_fields(topic, message.body, b"", version)
-    return PublishTemplate.of_fields(topic, message.body, fields_of(message, now, lossy), version)
 
 
 def count_losses(message: Message, lossy: Lossy) -> None:

@@ -29,7 +29,6 @@ from .delivery import Alias, Encoded, Style, encode_batch, encode_messages
 from .filters import Grant, Granted, Kind
 from .inflight import OutboundRecord, OutboundState, SessionState
 from .link import Link
-from .mapping import template_of
 from .protocol import State
 from .reasons import ReasonCode
 from .reliable import is_unreliable
@@ -310,13 +309,14 @@ class Outbox:
             identifiers = granted.identifiers
         elif (grant := self.filters.grant(topic, own=link.is_own(message))) is not None:
             identifiers = grant.identifiers
+        qos = qos_of(delivery.tag)
+        style = link.broker.styles.get(link.machine.version, False, identifiers)
+        encoded = self._encode(topic, [message], style, qos=qos, retained=retain_of(delivery.tag))
         return OutboundRecord(
             packet_id,
-            OutboundState.PUBACK if qos_of(delivery.tag) == 1 else OutboundState.PUBREC,
-            template_of(message, topic, link.machine.version, link.broker.now(), link.bus.lossy),
-            retain_of(delivery.tag),
-            identifiers,
+            OutboundState.PUBACK if qos == 1 else OutboundState.PUBREC,
             Resumed(delivery.receipt),
+            encoded.numbered([packet_id]),
         )
 
     async def resume(self) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from . import events as ev
 from .aliases import InboundAliases, OutboundAliases
 from .decode import LARGEST_PACKET, Decoder, check_payload_format
-from .encode import PublishTemplate, encode
+from .encode import encode
 from .errors import MqttError, Rule
 from .inflight import (
     EMPTY_SESSION,
@@ -53,6 +53,8 @@ from .topics import TopicCache, has_wildcard, split_shared
 NEVER: Final = 0xFFFF_FFFF
 
 _PINGRESP: Final = b"\xd0\x00"
+_DUP: Final = 8
+"""The flag of a PUBLISH that is sent again."""
 _BARE: Final = {1: b"\x40\x02", 2: b"\x50\x02"}
 """How PUBACK and PUBREC begin that have neither reason nor properties, by the message's QoS."""
 
@@ -143,9 +145,11 @@ class ServerConnection:
     =================  ==============================================================
 
     A method whose packet cannot be made to fit the client's Maximum Packet Size returns b""
-    ([MQTT-3.1.2-24], [MQTT-3.1.2-25]); `publish` returns None, so that the loss can be counted.
-    Calling one at the wrong time raises `LocalProtocolError`. Acknowledgements may still be noted
-    when the connection is closed, and give b"": a commit that ends late is then in `session_state`.
+    ([MQTT-3.1.2-24], [MQTT-3.1.2-25]). Calling one at the wrong time raises `LocalProtocolError`.
+    Acknowledgements may still be noted when the connection is closed, and give b"".
+
+    PUBLISH packets for the client are made elsewhere, as they are the same for many clients; here
+    they get their packet identifiers and topic aliases: `number`, `alias_of`.
     """
 
     def __init__(
@@ -676,7 +680,7 @@ class ServerConnection:
         return self._outbound_aliases.maximum > 0
 
     def alias_of(self, topic: str) -> tuple[int, bool]:
-        """The alias for a topic, and whether the client knows it: for a PUBLISH made elsewhere.
+        """The alias for a topic, and whether the client knows it.
 
         Call `use_alias` when it is sent.
         """
@@ -693,7 +697,7 @@ class ServerConnection:
 
     @property
     def last_packet_id(self) -> int:
-        """The packet identifier given last, for `SessionState`."""
+        """The packet identifier given last, for the `SessionState` of the next connection."""
         return self._outbound.last_packet_id
 
     @property
@@ -706,54 +710,10 @@ class ServerConnection:
         """Messages of the client that it has no PUBACK or PUBCOMP for yet."""
         return len(self._inbound)
 
-    def publish(
-        self,
-        message: PublishTemplate,
-        qos: int = 0,
-        *,
-        retain: bool = False,
-        subscription_identifiers: tuple[int, ...] = (),
-        use_alias: bool = False,
-        tag: object = None,
-    ) -> bytes | None:
-        """Send a message; None if it is larger than the client takes, and so is not sent.
-
-        At QoS 1 and 2 there must be `send_quota`; `tag` comes back with `Acknowledged`. `use_alias`
-        spares the topic where the client allows aliases, at the price of bytes of its own.
-        """
-        if self.state is not State.CONNECTED:
-            raise LocalProtocolError("the client is not connected")
-        if message.version is not self.version:
-            message = message.for_version(self.version)
-        packet_id = 0
-        if qos:
-            packet_ids = self._outbound.next_packet_ids(1)
-            if not packet_ids:
-                raise LocalProtocolError("the send quota is used up")
-            packet_id = packet_ids[0]
-        data = None
-        if use_alias and self._outbound_aliases.maximum:
-            data = self._publish_with_alias(
-                message, qos, packet_id, retain, subscription_identifiers
-            )
-        if data is None:
-            data = message.encode(
-                qos, packet_id, retain=retain, subscription_identifiers=subscription_identifiers
-            )
-            if len(data) > self.maximum_packet_size:
-                return None
-        if qos:
-            state = OutboundState.PUBACK if qos == 1 else OutboundState.PUBREC
-            self._outbound.add(
-                OutboundRecord(packet_id, state, message, retain, subscription_identifiers, tag)
-            )
-        return data
-
     def number(self, qos: int, tags: Sequence[object]) -> Sequence[int]:
-        """Send messages at QoS 1 or 2 that are made elsewhere: their packet identifiers, in order.
+        """Note messages of QoS 1 or 2 that are being sent: their packet identifiers, in order.
 
-        One or more, with `send_quota` for all. They are as if published with these tags, but who
-        sends them keeps them: they are not in `session_state`.
+        One or more, with `send_quota` for all. The `tags` come back when they are acknowledged.
         """
         packet_ids = self._outbound.next_packet_ids(len(tags))
         if not packet_ids or self.state is not State.CONNECTED:
@@ -761,31 +721,8 @@ class ServerConnection:
         state = OutboundState.PUBACK if qos == 1 else OutboundState.PUBREC
         add = self._outbound.add
         for packet_id, tag in zip(packet_ids, tags, strict=True):
-            add(OutboundRecord(packet_id, state, None, False, (), tag))
+            add(OutboundRecord(packet_id, state, tag))
         return packet_ids
-
-    def _publish_with_alias(
-        self,
-        message: PublishTemplate,
-        qos: int,
-        packet_id: int,
-        retain: bool,
-        subscription_identifiers: tuple[int, ...],
-    ) -> bytes | None:
-        aliases = self._outbound_aliases
-        alias, known = aliases.lookup(message.topic)
-        data = message.encode(
-            qos,
-            packet_id,
-            retain=retain,
-            subscription_identifiers=subscription_identifiers,
-            topic_alias=alias,
-            alias_known=known,
-        )
-        if len(data) > self.maximum_packet_size:
-            return None
-        aliases.use(message.topic, alias)
-        return data
 
     def resend(self) -> Resent:
         """Send again what a resumed session has in flight [MQTT-4.4.0-1].
@@ -799,31 +736,15 @@ class ServerConnection:
         parts: list[bytes] = []
         discarded: list[OutboundRecord] = []
         for record in self._outbound.unsent():
-            if record.message is None:
+            message = record.message
+            if record.state is OutboundState.PUBCOMP:
                 parts.append(self._ack(Pubrel(record.packet_id)))
-                continue
-            data = record.message.for_version(self.version).encode(
-                record.qos,
-                record.packet_id,
-                retain=record.retain,
-                dup=True,
-                subscription_identifiers=record.subscription_identifiers,
-            )
-            if len(data) > self.maximum_packet_size:
+            elif len(message) > self.maximum_packet_size:
                 self._outbound.remove(record.packet_id)
                 discarded.append(record)
             else:
-                parts.append(data)
+                parts += ((message[0] | _DUP).to_bytes(1, "big"), message[1:])
         return Resent(b"".join(parts), tuple(discarded))
-
-    def session_state(self) -> SessionState:
-        """What is in flight, to be given to `accept` when the client is back."""
-        kept = [
-            each
-            for each in self._outbound.records()
-            if each.message is not None or each.state is OutboundState.PUBCOMP
-        ]
-        return SessionState(tuple(kept), self._inbound.taken_over(), self._outbound.last_packet_id)
 
     # Acknowledgements
 

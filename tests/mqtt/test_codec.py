@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from hubbub_mqtt import packets as p
 from hubbub_mqtt import reasons
 from hubbub_mqtt.decode import Decoder
-from hubbub_mqtt.encode import PublishTemplate, encode
+from hubbub_mqtt.encode import encode
 from hubbub_mqtt.errors import MqttError, Rule
 from hubbub_mqtt.packets import Packet, Version
 from hubbub_mqtt.properties import NO_PROPERTIES, Properties
@@ -165,7 +164,7 @@ def test_other_bytes_like_objects(kind: type[bytearray | memoryview]) -> None:
 
 def test_a_large_packet_in_small_pieces() -> None:
     payload = bytes(300_000)
-    data = PublishTemplate("a", payload, version=V311).encode()
+    data = encode(p.Publish("a", payload), V311)
     decoder = Decoder(version=V311)
     pieces = [data[i : i + 1000] for i in range(0, len(data), 1000)]
     (packet,) = outcome(decoder, pieces)[0]
@@ -238,34 +237,6 @@ def test_variable_byte_integer_out_of_range(value: int) -> None:
 def test_what_cannot_be_encoded(packet: Packet, version: Version, message: str) -> None:
     with pytest.raises((ValueError, OverflowError), match=message):
         encode(packet, version)
-
-
-def test_template_options() -> None:
-    message = PublishTemplate("a", b"x", Properties(content_type="t"))
-    expected = p.Publish("a", b"x", properties=Properties(content_type="t"))
-
-    def sent(**options: Any) -> p.Publish:
-        packet = decode_one(message.encode(**options), V5)
-        assert isinstance(packet, p.Publish)
-        return packet
-
-    assert sent() == expected
-    assert sent(retain=True) == msgspec.structs.replace(expected, retain=True)
-    assert sent(qos=2, packet_id=9, dup=True, retain=True) == msgspec.structs.replace(
-        expected, qos=2, packet_id=9, dup=True, retain=True
-    )
-    with_ids = Properties(content_type="t", subscription_identifiers=(3, 200), topic_alias=4)
-    assert sent(subscription_identifiers=(3, 200), topic_alias=4) == msgspec.structs.replace(
-        expected, properties=with_ids
-    )
-    assert sent(topic_alias=4, alias_known=True, qos=1, packet_id=1) == p.Publish(
-        "", b"x", 1, packet_id=1, properties=Properties(content_type="t", topic_alias=4)
-    )
-    old = message.for_version(V311)
-    assert old.encode(subscription_identifiers=(3,), topic_alias=4) == b"\x30\x04\0\x01ax"
-    assert message.for_version(V5) is message
-    with pytest.raises(ValueError, match="one subscriber's"):
-        PublishTemplate("a", b"", Properties(topic_alias=1))
 
 
 @pytest.mark.parametrize(
@@ -510,14 +481,6 @@ def test_decode_inverts_encode(version: Version) -> None:
         data = encode(packet, version)
         decoded = decode_one(data, version)
         assert decoded == packet
-        if (
-            isinstance(decoded, p.Publish)
-            and data[0] == 0x30
-            and decoded.properties.topic_alias is None
-            and not decoded.properties.subscription_identifiers
-        ):
-            template = PublishTemplate(decoded.topic, decoded.payload, decoded.properties, version)
-            assert template.encode() == data
 
     check()
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hubbub_mqtt import packets as p
 from hubbub_mqtt.aliases import OutboundAliases
 from hubbub_mqtt.decode import Decoder
-from hubbub_mqtt.encode import PublishTemplate, encode
+from hubbub_mqtt.encode import encode
 from hubbub_mqtt.errors import Rule
 from hubbub_mqtt.events import (
     Acknowledged,
@@ -25,7 +25,7 @@ from hubbub_mqtt.events import (
     RefusedPublish,
     Released,
 )
-from hubbub_mqtt.inflight import OutboundState, SessionState
+from hubbub_mqtt.inflight import OutboundRecord, OutboundState, SessionState
 from hubbub_mqtt.packets import Packet, Version
 from hubbub_mqtt.properties import NO_PROPERTIES, Properties
 from hubbub_mqtt.protocol import (
@@ -502,9 +502,7 @@ def test_qos_2(version: Version) -> None:
     again = msgspec.structs.replace(packet, dup=True)
     assert send(connection, packet) == [packet]
     assert send(connection, again) == []
-    assert connection.session_state().inbound == frozenset()
     assert connection.pubrec(5) == b"\x50\x02\0\x05"
-    assert connection.session_state().inbound == {5}
     assert send(connection, again) == [DuplicatePublish(5)]
     assert connection.pubrec(5) == b"\x50\x02\0\x05"
     assert send(connection, p.Pubrel(5)) == [Released([5])]
@@ -547,8 +545,7 @@ def test_qos_2_duplicates_across_a_reconnect() -> None:
     assert first.disconnect(0x8E)
     # The commit of the second ended after the connection did.
     assert first.pubrec(6) == b""
-    state = first.session_state()
-    assert state.inbound == {5, 6}
+    state = SessionState(inbound=frozenset({5, 6}))
     second = connected(p.Connect("dev", clean_start=False), session=state)
     events = send(
         second,
@@ -638,47 +635,29 @@ def test_outbound_aliases() -> None:
     connection = connected(client(topic_alias_maximum=2))
     seen = []
     for topic in ("a", "b", "a", "c", "a", "b"):
-        data = connection.publish(PublishTemplate(topic, b"x"), use_alias=True)
-        assert data is not None
-        packet = parse_one(data)
-        assert isinstance(packet, p.Publish)
-        seen.append((packet.topic, packet.properties.topic_alias))
+        alias, known = connection.alias_of(topic)
+        connection.use_alias(topic, alias)
+        seen.append(("" if known else topic, alias))
     # "b" was the one not used for longest when "c" came, and "c" when "b" came back.
     assert seen == [("a", 1), ("b", 2), ("", 1), ("c", 2), ("", 1), ("b", 2)]
 
 
 def test_no_aliases_where_there_are_none() -> None:
     for connect in (p.Connect("dev"), p.Connect("dev", V311)):
-        connection = connected(connect)
-        message = PublishTemplate("a", b"x")
-        plain = connection.publish(message)
-        assert connection.publish(message, use_alias=True) == plain
+        assert not connected(connect).uses_aliases
     assert OutboundAliases(0).lookup("a") == (0, False)
-
-
-def test_an_alias_that_makes_a_packet_too_large_is_left_out() -> None:
-    connection = connected(client(topic_alias_maximum=2, maximum_packet_size=8))
-    message = PublishTemplate("abc", b"")
-    for _ in range(2):
-        data = connection.publish(message, use_alias=True)
-        assert data is not None
-        assert parse_one(data) == p.Publish("abc")
 
 
 # Messages to the client
 
 
-def test_publish_at_each_qos() -> None:
+def test_messages_are_numbered_and_acknowledged() -> None:
     connection = connected(client(receive_maximum=2))
-    message = PublishTemplate("a", b"x")
-    assert connection.publish(message) == b"\x30\x05\0\x01a\0x"
-    assert connection.publish(message, retain=True) == b"\x31\x05\0\x01a\0x"
-    assert connection.publish(message, 1, tag="one") == b"\x32\x07\0\x01a\0\x01\0x"
-    assert connection.publish(message, 2, tag="two") == b"\x34\x07\0\x01a\0\x02\0x"
+    assert list(connection.number(1, ["one"])) == [1]
+    assert list(connection.number(2, ["two"])) == [2]
     assert connection.send_quota == 0
     with pytest.raises(LocalProtocolError):
-        connection.publish(message, 1)
-    assert connection.publish(message) is not None
+        connection.number(1, ["three"])
     assert send(connection, p.Puback(1, 0x10)) == [Acknowledged(["one"])]
     assert connection.send_quota == 1
     assert send(connection, p.Pubrec(2)) == [Received([2], ["two"])]
@@ -692,7 +671,7 @@ def test_publish_at_each_qos() -> None:
 
 def test_a_refusal_ends_the_exchange() -> None:
     connection = connected()
-    connection.publish(PublishTemplate("a", b""), 2, tag="t")
+    connection.number(2, ["t"])
     why = Properties(reason_string="w")
     assert send(connection, p.Pubrec(1, 0x97, why)) == [Refused("t", 0x97, why)]
     assert connection.in_flight == 0
@@ -719,7 +698,7 @@ def test_acknowledgements_of_nothing() -> None:
 )
 def test_acknowledgement_of_another_qos(qos: int, packet: Packet) -> None:
     connection = connected()
-    connection.publish(PublishTemplate("a", b""), qos)
+    connection.number(qos, ["t"])
     assert failure(send(connection, packet)[-1:]).error.rule is Rule.ACK_OF_OTHER_QOS
 
 
@@ -739,21 +718,19 @@ def test_acknowledgements_before_a_wrong_one_count() -> None:
     assert connection.in_flight == 2
 
 
-def test_messages_made_elsewhere() -> None:
+def test_several_messages_are_numbered_at_once() -> None:
     connection = connected(client(receive_maximum=4))
     with pytest.raises(LocalProtocolError):
         connection.number(1, "five!")
-    assert list(connection.number(1, "ab")) == [1, 2]
-    assert connection.publish(PublishTemplate("a", b""), 2, tag="c") is not None
+    assert list(connection.number(1, "abc")) == [1, 2, 3]
     assert send(connection, p.Puback(1), p.Puback(2)) == [Acknowledged(["a", "b"])]
     assert list(connection.number(2, "def")) == [4, 5, 6]
     assert connection.send_quota == 0
-    # Who sends them keeps them; so with a PUBCOMP that is owed there is nothing to keep.
-    send(connection, p.Pubrec(5))
-    assert [record.tag for record in connection.session_state().outbound] == ["c", "e"]
+    with pytest.raises(LocalProtocolError):
+        ServerConnection().number(1, "a")
 
 
-def test_identifiers_of_messages_made_elsewhere_go_round() -> None:
+def test_packet_identifiers_in_use_are_passed_over() -> None:
     connection = connected()
     connection.number(1, [None] * 65_533)
     send(connection, p.Puback(1), p.Puback(3), p.Puback(4))
@@ -763,34 +740,23 @@ def test_identifiers_of_messages_made_elsewhere_go_round() -> None:
 
 def test_packet_identifiers_go_round_and_are_not_reused_in_flight() -> None:
     connection = connected()
-    message = PublishTemplate("a", b"")
-    connection.publish(message, 1)
+    connection.number(1, ["first"])
     for expected in range(2, 65_536):
-        connection.publish(message, 1)
+        connection.number(1, [expected])
         send(connection, p.Puback(expected))
-    data = connection.publish(message, 1)
-    assert data is not None
     # 65535 was the last; 1 is still in flight.
-    packet = parse_one(data)
-    assert isinstance(packet, p.Publish)
-    assert packet.packet_id == 2
+    assert list(connection.number(1, ["next"])) == [2]
 
 
 def test_packet_identifiers_used_up() -> None:
-    message = PublishTemplate("a", b"")
     first = connected()
-    for _ in range(65_535):
-        first.publish(message, 1)
+    first.number(1, [None] * 65_535)
     assert first.send_quota == 0
     with pytest.raises(LocalProtocolError):
-        first.publish(message, 1)
+        first.number(1, [None])
     send(first, p.Puback(700))
     assert first.send_quota == 1
-    data = first.publish(message, 1)
-    assert data is not None
-    packet = parse_one(data)
-    assert isinstance(packet, p.Publish)
-    assert packet.packet_id == 700
+    assert list(first.number(1, [None])) == [700]
 
 
 def test_send_maximum_caps_clients_that_have_no_limit() -> None:
@@ -798,41 +764,32 @@ def test_send_maximum_caps_clients_that_have_no_limit() -> None:
         assert connected(connect, ServerSettings(send_maximum=3)).send_quota == 3
 
 
-def test_a_message_too_large_is_not_sent() -> None:
-    connection = connected(client(maximum_packet_size=9))
-    assert connection.publish(PublishTemplate("a", b"xyz")) is not None
-    assert connection.publish(PublishTemplate("a", b"wxyz")) is None
-    assert connection.publish(PublishTemplate("a", b"xy"), 1) is None
-    assert connection.in_flight == 0
-
-
-def test_publish_in_the_version_of_the_client() -> None:
-    message = PublishTemplate("a", b"x", Properties(content_type="t"))
-    assert connected(p.Connect("dev", V311)).publish(message) == b"\x30\x04\0\x01ax"
-    with pytest.raises(LocalProtocolError):
-        ServerConnection().publish(message)
-
-
 # Resumption
 
 
 def in_flight() -> SessionState:
     """Two PUBLISH, one PUBREL and one more PUBLISH, in this order."""
-    first = connected(p.Connect("dev", V311, clean_start=False))
-    for number, qos in enumerate((1, 2, 2, 1), 1):
-        first.publish(
-            PublishTemplate("a", b"%d" % number, version=V311), qos, retain=True, tag=number
-        )
-    send(first, p.Pubrec(3))
-    state = first.session_state()
-    assert [record.state for record in state.outbound] == [
+    states = (
         OutboundState.PUBACK,
         OutboundState.PUBREC,
         OutboundState.PUBCOMP,
         OutboundState.PUBACK,
+    )
+    records = [
+        OutboundRecord(
+            number,
+            state,
+            number,
+            encode(
+                p.Publish(
+                    "a", b"%d" % number, 2 if number == 2 else 1, retain=True, packet_id=number
+                ),
+                V5,
+            ),
+        )
+        for number, state in enumerate(states, 1)
     ]
-    assert state.outbound[2].message is None
-    return state
+    return SessionState(tuple(records), last_packet_id=4)
 
 
 def test_resend() -> None:
@@ -840,7 +797,7 @@ def test_resend() -> None:
     assert connection.send_quota == 0
     resent = connection.resend()
     assert resent.discarded == ()
-    # With the old identifiers, and in the version of the new connection.
+    # With the old identifiers.
     assert parse(resent.data) == [
         p.Publish("a", b"1", 1, True, True, 1),
         p.Publish("a", b"2", 2, True, True, 2),
@@ -851,11 +808,7 @@ def test_resend() -> None:
     # Limited by the identifiers that are free.
     assert connection.send_quota == 65_531
     assert send(connection, p.Pubcomp(3), p.Puback(1)) == [Completed([3], [3]), Acknowledged([1])]
-    data = connection.publish(PublishTemplate("a", b""), 1)
-    assert data is not None
-    packet = parse_one(data)
-    assert isinstance(packet, p.Publish)
-    assert packet.packet_id == 5
+    assert list(connection.number(1, ["new"])) == [5]
 
 
 def test_resend_keeps_the_receive_maximum() -> None:
@@ -870,7 +823,7 @@ def test_resend_keeps_the_receive_maximum() -> None:
     send(connection, p.Pubcomp(3))
     assert connection.resend().data == b""
     # What was not sent again yet is still in flight.
-    assert [record.tag for record in connection.session_state().outbound] == [2, 4]
+    assert connection.in_flight == 2
 
 
 def test_resend_discards_what_has_become_too_large() -> None:
@@ -1044,7 +997,7 @@ def answer(connection: ServerConnection, event: Event) -> None:
             )
             connection.resend()
             if connection.send_quota:
-                connection.publish(PublishTemplate("a", b""), 2)
+                connection.number(2, ["tag"])
         case p.Publish(qos=1) | RefusedPublish(p.Publish(qos=1)):
             packet = event.packet if isinstance(event, RefusedPublish) else event
             connection.puback(packet.packet_id)
