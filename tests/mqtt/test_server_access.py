@@ -320,6 +320,28 @@ def test_sys_topics(serve: Serve) -> None:
         all_.quiet()
 
 
+def test_each_packet_of_a_batch_is_counted(serve: Serve) -> None:
+    hub = serve(mqtt={"sys_interval": 0.05})
+    with Raw(hub.address("MQTT")) as raw, Raw(hub.address("MQTT")) as observer:
+        raw.connect("batch")
+        raw.send(*(p.Publish("none", b"", 2, packet_id=n) for n in range(1, 7)))
+        assert [raw.expect(p.Pubrec).packet_id for _ in range(6)] == [1, 2, 3, 4, 5, 6]
+        raw.send(*(p.Pubrel(n) for n in range(1, 7)))
+        assert [raw.expect(p.Pubcomp).packet_id for _ in range(6)] == [1, 2, 3, 4, 5, 6]
+        observer.connect("observer")
+        observer.subscribe("$SYS/broker/messages/+", "$SYS/broker/publish/messages/sent")
+        counts = {"messages/received": 0, "messages/sent": 0, "publish/messages/sent": 0}
+        # Thirteen of each by one client, two by the other, beside what comes from `$SYS` itself.
+        for _ in range(50):
+            message = observer.receive()
+            counts[message.topic.removeprefix("$SYS/broker/")] = int(message.payload)
+            others = counts["messages/sent"] - counts["publish/messages/sent"]
+            if (counts["messages/received"], others) == (15, 15):
+                break
+        else:
+            pytest.fail(str(counts))
+
+
 def test_metrics(serve: Serve) -> None:
     hub = serve()
     with Raw(hub.address("MQTT")) as raw, Raw(hub.address("MQTT"), V311) as old:
