@@ -149,16 +149,15 @@ class Publisher:
         if special and any(message.address == _DELAYED_ADDRESS for message in messages):
             return await self._publish_with_delayed(pending, messages)
         try:
-            publication = (self._route if special else self._route_plain)(pending, messages)
+            publication = self._route(pending, messages) if special else self._route_plain(messages)
         except UnavailableError as error:
             return bus.commit(), dict.fromkeys(range(len(messages)), error)
         if not (publication.refused or publication.unmatched):
             return publication.commit, {}
         return self._sort_out(pending, messages, publication)
 
-    def _route_plain(self, pending: list[Pending], messages: list[Message]) -> Publication:
+    def _route_plain(self, messages: list[Message]) -> Publication:
         """Publish messages by their routing keys alone."""
-        del pending  # of no use for this
         publication = self._connection.bus.publish(messages)
         refused = publication.refused
         nowhere = [index for index in refused if messages[index].address == NOWHERE]
@@ -177,7 +176,7 @@ class Publisher:
         with bus.as_one():
             return host.publish_further(
                 bus,
-                self._route_plain(pending, messages),
+                self._route_plain(messages),
                 (
                     (index, host.copy_for(messages[index], each.route.exchange.name, key))
                     for index, each in enumerate(pending)
