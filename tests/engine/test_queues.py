@@ -422,6 +422,24 @@ async def test_fifo_groups_take_turns(harness: Harness) -> None:
     assert order == ["a1", "b1", "c1", "a2", "b2", "a3"]
 
 
+@pytest.mark.parametrize("outcome", [Outcome.ACCEPT, Outcome.REJECT])
+@pytest.mark.parametrize("fifo", [False, True])
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_receipt_that_comes_twice_counts_once(
+    harness: Harness, outcome: Outcome, fifo: bool, ended: bool
+) -> None:
+    queue = await harness.queue(fifo=fifo)
+    for body in "abc":
+        harness.send(queue, body, group="g" if fifo else None)
+    receipts = [each.receipt for each in await take(queue, 2, lease=1_000)]
+    if ended:
+        harness.pass_time(queue, 1_000)
+    settled = await queue.settle([*receipts, *receipts], outcome)
+    assert settled.failed == (2, 3)
+    assert visible(queue) == (1, 0, 0)
+    assert bodies(await take(queue)) == ["c"]
+
+
 async def test_a_stale_receipt_leads_to_the_latest(harness: Harness) -> None:
     queue = await harness.queue()
     harness.send(queue, "a")
